@@ -1,0 +1,295 @@
+package event
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Parse reads the envelope of one webhook body in a single pass, without
+// building a tree of it: memory does not grow with the body, except by the few
+// fields that Event holds. The body is neither changed nor kept.
+//
+// The whole body must be one JSON object. Names match by exact case, and of
+// repeated names the last wins, with all that its value holds. Invalid UTF-8 is
+// no error: it is common in what people type, and nothing here depends on it.
+//
+// The error is nil or a [*ParseError]. Event is filled either way, as far as the
+// body could be read; with an error only Type and Rule are sure to be empty.
+func Parse(body []byte) (Event, error) {
+	var env envelope
+	reason, err := env.read(body)
+
+	ev := Event{
+		ID:         env.id.exact(),
+		ObjectType: env.objectType.s,
+		Metric:     env.metric.s,
+		Time:       env.time,
+		DeliveryID: env.data.deliveryID,
+	}
+	ev.Key, ev.KeyField = env.data.key()
+	if err != nil {
+		return ev, &ParseError{Reason: reason, Err: err}
+	}
+	name, rule := env.name()
+	if name == "" {
+		return ev, &ParseError{Reason: ReasonNoType, Err: errNoType}
+	}
+	if err := checkType(name); err != nil {
+		return ev, &ParseError{Reason: ReasonBadType, Err: err}
+	}
+	ev.Type, ev.Rule = name, rule
+	return ev, nil
+}
+
+// envelope is what of a body matters here, as found.
+type envelope struct {
+	id, objectType, metric, eventType str
+
+	time time.Time
+	data payload
+}
+
+// payload is what of the data object matters. Identifiers are texts or digits.
+type payload struct {
+	personID, customerID, cioID, deliveryID string
+
+	hints hints
+}
+
+// str is a JSON string, or nothing.
+type str struct {
+	s     string
+	lossy bool // characters of s stand for bytes that are not Unicode
+}
+
+// exact returns the string if it is told apart from every other one.
+func (s str) exact() string {
+	if s.lossy {
+		return ""
+	}
+	return s.s
+}
+
+// read fills e from body. With an error e holds what came before it.
+func (e *envelope) read(body []byte) (Reason, error) {
+	// The decoder reads a bytes.Buffer in place, without copying or writing.
+	r := reader{jsontext.NewDecoder(bytes.NewBuffer(body),
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+
+	isObject := r.PeekKind() == jsontext.KindBeginObject
+	var err error
+	if isObject {
+		err = r.object(func(name []byte) error { return e.field(r, name) })
+	} else {
+		err = r.SkipValue()
+	}
+	if err == nil {
+		err = r.end()
+	}
+	switch {
+	case err != nil:
+		return ReasonNotJSON, describe(err)
+	case !isObject:
+		return ReasonNotObject, errNotObject
+	}
+	return "", nil
+}
+
+// Every case of the three methods below overwrites its field whatever value it
+// meets: that is what makes the last of repeated names win.
+
+func (e *envelope) field(r reader, name []byte) (err error) {
+	switch string(name) {
+	case "event_id":
+		e.id, err = r.str()
+	case "object_type":
+		e.objectType, err = r.str()
+	case "metric":
+		e.metric, err = r.str()
+	case "event_type":
+		e.eventType, err = r.str()
+	case "timestamp":
+		var text string
+		text, err = r.text()
+		e.time = unixTime(text)
+	case "data":
+		e.data = payload{}
+		err = r.objectOrSkip(func(name []byte) error { return e.data.field(r, name) })
+	default:
+		err = r.SkipValue()
+	}
+	return err
+}
+
+func (p *payload) field(r reader, name []byte) (err error) {
+	switch string(name) {
+	case "identifiers":
+		p.personID, p.cioID = "", ""
+		err = r.objectOrSkip(func(name []byte) error { return p.identifier(r, name) })
+	case "customer_id":
+		p.customerID, err = r.text()
+	case "delivery_id":
+		p.deliveryID, err = r.text()
+	case "recipient":
+		var s str
+		s, err = r.str()
+		p.hints.set(hintRecipient, strings.Contains(s.s, "@"))
+	default:
+		hint, ok := hintFields[string(name)]
+		if !ok {
+			return r.SkipValue()
+		}
+		var present bool
+		present, err = r.present()
+		p.hints.set(hint, present)
+	}
+	return err
+}
+
+func (p *payload) identifier(r reader, name []byte) (err error) {
+	switch string(name) {
+	case "id":
+		p.personID, err = r.text()
+	case "cio_id":
+		p.cioID, err = r.text()
+	default:
+		err = r.SkipValue()
+	}
+	return err
+}
+
+// unixTime reads a number of seconds since 1970, and the zero Time from text
+// that is no number, or one below 1 or beyond the year 9999.
+func unixTime(text string) time.Time {
+	// ParseFloat also knows words and hexadecimal, which are no JSON.
+	if strings.Trim(text, "+-.0123456789eE") != "" {
+		return time.Time{}
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || seconds < 1 || seconds > lastSecond {
+		return time.Time{}
+	}
+	// A float64 of today's seconds is good to a quarter of a microsecond.
+	whole, part := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(math.Round(part*1e6))*1e3).UTC()
+}
+
+// lastSecond is 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
+const lastSecond = 253402300799
+
+var (
+	errNotObject = errors.New("the body is not an object")
+	errNoType    = errors.New("neither metric nor event_type is a non-empty string")
+)
+
+// describe drops the path from the decoder's error: it consists of names out of
+// the body, of any length, which belong in no log.
+func describe(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errors.New("the body is empty")
+	}
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return fmt.Errorf("at byte %d: %w", syntax.ByteOffset, syntax.Err)
+	}
+	return err
+}
+
+// reader adds to a decoder the lenient reads of an envelope. Each consumes
+// exactly one value; its error is always the decoder's, never one of type.
+type reader struct{ *jsontext.Decoder }
+
+// object reads the object that comes next, calling field for each member with
+// the name's text. field must consume the value; name is valid until then.
+func (r reader) object(field func(name []byte) error) error {
+	if _, err := r.ReadToken(); err != nil {
+		return err
+	}
+	for r.PeekKind() == jsontext.KindString {
+		quoted, err := r.ReadValue()
+		if err != nil {
+			return err
+		}
+		name := []byte(quoted[1 : len(quoted)-1])
+		if bytes.IndexByte(name, '\\') >= 0 {
+			// The only error is of broken Unicode, and such a name is none of ours.
+			name, _ = jsontext.AppendUnquote(nil, quoted)
+		}
+		if err := field(name); err != nil {
+			return err
+		}
+	}
+	// The end of the object, or of the input, or what may not stand for a name:
+	// the decoder knows which.
+	_, err := r.ReadToken()
+	return err
+}
+
+// objectOrSkip is object for a value that may be of another type.
+func (r reader) objectOrSkip(field func(name []byte) error) error {
+	if r.PeekKind() != jsontext.KindBeginObject {
+		return r.SkipValue()
+	}
+	return r.object(field)
+}
+
+// str reads a string, or nothing from a value of another type.
+func (r reader) str() (str, error) {
+	if r.PeekKind() != jsontext.KindString {
+		return str{}, r.SkipValue()
+	}
+	quoted, err := r.ReadValue()
+	if err != nil {
+		return str{}, err
+	}
+	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
+		return str{s: string(quoted[1 : len(quoted)-1])}, nil
+	}
+	text, err := jsontext.AppendUnquote(nil, quoted)
+	return str{s: string(text), lossy: err != nil}, nil
+}
+
+// text reads a string, or the digits of a number as they were written, or ""
+// from any other value.
+func (r reader) text() (string, error) {
+	if r.PeekKind() != jsontext.KindNumber {
+		s, err := r.str()
+		return s.s, err
+	}
+	digits, err := r.ReadValue()
+	return string(digits), err
+}
+
+// present reads a value and tells whether there is something to it: null and
+// "" are how senders write a field that they do not have.
+func (r reader) present() (bool, error) {
+	switch r.PeekKind() {
+	case jsontext.KindNull:
+		return false, r.SkipValue()
+	case jsontext.KindString:
+		quoted, err := r.ReadValue()
+		return len(quoted) > len(`""`), err
+	default:
+		return true, r.SkipValue()
+	}
+}
+
+// end checks that nothing but white space is left.
+func (r reader) end() error {
+	switch _, err := r.ReadToken(); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
+	default:
+		return fmt.Errorf("at byte %d: more follows the value", r.InputOffset())
+	}
+}
