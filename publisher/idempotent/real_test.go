@@ -1,0 +1,393 @@
+package idempotent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	kafka "github.com/segmentio/kafka-go"
+
+	"sluice/internal/testenv"
+)
+
+// ledger remembers what callers were told, to be compared with the topics.
+type ledger struct {
+	mu  sync.Mutex
+	err map[string]error
+}
+
+func (l *ledger) set(value string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err[value] = err
+}
+
+// produce sends one value and waits at most a second for the answer, as a
+// request would; the final outcome reaches the ledger whenever it is known.
+func (l *ledger) produce(t *testing.T, p *Producer, topic string, partition int32, value string) error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	l.set(value, errPending)
+	err := p.Produce(ctx, topic, partition, &Record{Value: []byte(value), Late: func(err error) { l.set(value, err) }})
+	if !errors.Is(err, ErrUnresolved) {
+		l.set(value, err)
+	}
+	return err
+}
+
+// check compares with what an independent reader finds.
+func (l *ledger) check(t *testing.T, c testenv.Source, topics ...string) {
+	t.Helper()
+	counts := map[string]int{}
+	for _, r := range c.Consume(t, topics...) {
+		counts[string(r.Value)]++
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept, lost, doubled, unwanted := 0, 0, 0, 0
+	for value, err := range l.err {
+		n := counts[value]
+		switch {
+		case errors.Is(err, errPending) || errors.Is(err, ErrUnresolved):
+			t.Errorf("%s: never settled", value)
+		case n > 1:
+			doubled++
+		case err == nil && n == 0:
+			lost++
+		case err != nil && n == 1:
+			unwanted++
+		case err == nil:
+			kept++
+		}
+	}
+	t.Logf("%d sent, %d kept once", len(l.err), kept)
+	if lost+doubled+unwanted > 0 || kept == 0 {
+		t.Errorf("lost %d, doubled %d, written though told otherwise %d, kept %d", lost, doubled, unwanted, kept)
+	}
+}
+
+func connect(t *testing.T, brokers []string, change func(*Options)) *Producer {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	tr := &kafka.Transport{MetadataTTL: time.Second, MetadataTopics: []string{}, Context: ctx}
+	p := start(t, tr, func(o *Options) {
+		o.Addr = kafka.TCP(brokers...)
+		if change != nil {
+			change(o)
+		}
+	})
+	t.Cleanup(func() {
+		cctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		defer stop()
+		p.Close(cctx)
+		cancel()
+		tr.CloseIdleConnections()
+	})
+	return p
+}
+
+// settleAll closes the producer, which has to resolve everything.
+func settleAll(t *testing.T, p *Producer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+	defer cancel()
+	if n := p.Close(ctx); n != 0 {
+		t.Errorf("%d records unresolved", n)
+	}
+}
+
+// load produces n values from several goroutines, with during running beside.
+func load(t *testing.T, p *Producer, l *ledger, n int, during func(), target func(i int) (topic string, partition int32)) {
+	t.Helper()
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 32 {
+		wg.Go(func() {
+			for i := range next {
+				topic, partition := target(i)
+				_ = l.produce(t, p, topic, partition, fmt.Sprint("v", i)) // the ledger has it
+			}
+		})
+	}
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	done := make(chan struct{})
+	go func() { defer close(done); during() }()
+	i := 0
+	feed := func() {
+		select {
+		case next <- i:
+			i++
+		case <-tick.C:
+		}
+	}
+	for i < n {
+		feed()
+		<-tick.C
+	}
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+			feed()
+			<-tick.C
+		}
+	}
+	close(next)
+	wg.Wait()
+}
+
+func TestRealSequenceWrap(t *testing.T) {
+	c := testenv.SharedKafka(t)
+	c.CreateTopic(t, "wrap", 1, nil)
+	p := connect(t, c.Bootstrap(), func(o *Options) { o.firstSequence = math.MaxInt32 - 5 })
+	watch(t, p, "wrap")
+	l := &ledger{err: map[string]error{}}
+	for i := range 20 {
+		if err := l.produce(t, p, "wrap", 0, fmt.Sprint("w", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := p.partitions[partitionKey{"wrap", 0}].sequence; s != 14 {
+		t.Errorf("sequence %d after the wrap, want 14", s)
+	}
+	settleAll(t, p)
+	l.check(t, c, "wrap")
+}
+
+// TestRealLostResponses has the broker append and its answer vanish.
+func TestRealLostResponses(t *testing.T) {
+	for _, cut := range []bool{true, false} {
+		t.Run(fmt.Sprint("cut=", cut), func(t *testing.T) {
+			c := testenv.Kafka(t, testenv.WithProxies())
+			c.CreateTopic(t, "lossy", 3, nil)
+			p := connect(t, c.Bootstrap(), func(o *Options) { o.RequestTimeout = 300 * time.Millisecond })
+			watch(t, p, "lossy")
+			l := &ledger{err: map[string]error{}}
+			proxy := c.Broker(0).Proxy()
+			load(t, p, l, 500, func() {
+				for range 10 {
+					lost := proxy.Lost()
+					proxy.Inject(testenv.Fault{Match: testenv.KafkaRequest(testenv.APIProduce), Count: 1, Cut: cut})
+					testenv.Eventually(t, 20*time.Second, func() error {
+						if proxy.Lost() == lost {
+							return errors.New("no answer lost yet")
+						}
+						return nil
+					})
+				}
+				proxy.Clear()
+			}, func(i int) (string, int32) { return "lossy", int32(i % 3) })
+			settleAll(t, p)
+			if proxy.Lost() < 10 {
+				t.Errorf("%d answers lost, want 10: the test proves nothing", proxy.Lost())
+			}
+			l.check(t, c, "lossy")
+		})
+	}
+}
+
+// TestRealBrokerKilled kills the only broker under load and starts it again.
+func TestRealBrokerKilled(t *testing.T) {
+	c := testenv.Kafka(t)
+	c.CreateTopic(t, "killed", 2, nil)
+	p := connect(t, c.Bootstrap(), nil)
+	watch(t, p, "killed")
+	l := &ledger{err: map[string]error{}}
+	load(t, p, l, 300, func() {
+		for range 2 {
+			pause(t, time.Second)
+			c.Broker(0).Kill(t)
+			c.Broker(0).Restart(t)
+		}
+		pause(t, time.Second)
+	}, func(i int) (string, int32) { return "killed", int32(i % 2) })
+	settleAll(t, p)
+	l.check(t, c, "killed")
+}
+
+// TestRealProducerExpired leaves the producer idle until the broker has
+// forgotten it.
+func TestRealProducerExpired(t *testing.T) {
+	c := testenv.Kafka(t, testenv.WithConfig("producer.id.expiration.ms", "500"),
+		testenv.WithConfig("producer.id.expiration.check.interval.ms", "200"))
+	c.CreateTopic(t, "idle", 1, nil)
+	p := connect(t, c.Bootstrap(), nil)
+	watch(t, p, "idle")
+	l := &ledger{err: map[string]error{}}
+	for round := range 3 {
+		for i := range 10 {
+			if err := l.produce(t, p, "idle", 0, fmt.Sprintf("r%d-%d", round, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pause(t, 1500*time.Millisecond)
+	}
+	settleAll(t, p)
+	l.check(t, c, "idle")
+}
+
+// pause lets real time pass for a real broker.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}
+
+func TestRealTopicRecreated(t *testing.T) {
+	c := testenv.SharedKafka(t)
+	c.CreateTopic(t, "reborn", 2, nil)
+	p := connect(t, c.Bootstrap(), func(o *Options) { o.MetadataInterval = 200 * time.Millisecond })
+	watch(t, p, "reborn")
+	before := &ledger{err: map[string]error{}}
+	for i := range 10 {
+		if err := before.produce(t, p, "reborn", int32(i%2), fmt.Sprint("before", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cl := &kafka.Client{Addr: kafka.TCP(c.Bootstrap()...)}
+	defer closeIdle(cl)
+	if _, err := cl.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{"reborn"}}); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Eventually(t, 10*time.Second, func() error {
+		if info, _ := p.Topic("reborn"); !info.Missing {
+			return errors.New("the deletion isn't seen yet")
+		}
+		return nil
+	})
+	after := &ledger{err: map[string]error{}}
+	if err := after.produce(t, p, "reborn", 0, "while gone"); !errors.Is(err, ErrNotSent) {
+		t.Errorf("while the topic is gone: %v", err)
+	}
+	c.CreateTopic(t, "reborn", 2, nil)
+	testenv.Eventually(t, 20*time.Second, func() error { return after.produce(t, p, "reborn", 1, "first") })
+	for i := range 10 {
+		if err := after.produce(t, p, "reborn", int32(i%2), fmt.Sprint("after", i)); err != nil {
+			t.Error(err)
+		}
+	}
+	settleAll(t, p)
+	after.check(t, c, "reborn")
+}
+
+func closeIdle(c *kafka.Client) {
+	if c.Transport == nil {
+		kafka.DefaultTransport.(*kafka.Transport).CloseIdleConnections()
+	}
+}
+
+// TestRealLogTailLost cuts acknowledged records off the end of a log while the
+// broker is down, as a disk that had lied would.
+func TestRealLogTailLost(t *testing.T) {
+	c := testenv.Kafka(t)
+	dir := c.Broker(0).DataDir()
+	c.CreateTopic(t, "tail", 1, nil)
+	p := connect(t, c.Bootstrap(), nil)
+	watch(t, p, "tail")
+	l := &ledger{err: map[string]error{}}
+	log := filepath.Join(dir, "tail-0", "00000000000000000000.log")
+	var size int64
+	for i := range 10 {
+		if i == 5 {
+			st, err := os.Stat(log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size = st.Size()
+		}
+		if err := l.produce(t, p, "tail", 0, fmt.Sprint("early", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Broker(0).Kill(t)
+	if err := os.Truncate(log, size); err != nil {
+		t.Fatal(err)
+	}
+	snapshots, _ := filepath.Glob(filepath.Join(dir, "tail-0", "*.snapshot"))
+	for _, s := range snapshots {
+		_ = os.Remove(s)
+	}
+	c.Broker(0).Restart(t)
+	after := &ledger{err: map[string]error{}}
+	testenv.Eventually(t, 20*time.Second, func() error { return after.produce(t, p, "tail", 0, "first") })
+	for i := range 10 {
+		if err := after.produce(t, p, "tail", 0, fmt.Sprint("late", i)); err != nil {
+			t.Error(err)
+		}
+	}
+	if e := p.partitions[partitionKey{"tail", 0}].epoch; e == 0 {
+		t.Error("the epoch is still 0: the broker noticed nothing, the test proves nothing")
+	}
+	settleAll(t, p)
+	after.check(t, c, "tail")
+}
+
+// TestRealThreeBrokers moves leaders and kills a broker under load.
+func TestRealThreeBrokers(t *testing.T) {
+	c := testenv.Kafka(t, testenv.WithBrokers(3), testenv.WithConfig("min.insync.replicas", "2"),
+		testenv.WithConfig("default.replication.factor", "3"))
+	c.CreateTopic(t, "three", 6, nil)
+	p := connect(t, c.Bootstrap(), nil)
+	watch(t, p, "three")
+	l := &ledger{err: map[string]error{}}
+	load(t, p, l, 1000, func() {
+		for i := range 2 { // a clean stop moves its leaders
+			c.Broker(i).Terminate(t)
+			c.Broker(i).Restart(t)
+		}
+		c.Broker(2).Kill(t)
+		pause(t, 3*time.Second)
+		c.Broker(2).Restart(t)
+	}, func(i int) (string, int32) { return "three", int32(i % 6) })
+	settleAll(t, p)
+	l.check(t, c, "three")
+}
+
+// TestRealOneLeaderless takes the only replica of one partition away: the
+// partitions of the other brokers go on.
+func TestRealOneLeaderless(t *testing.T) {
+	c := testenv.Kafka(t, testenv.WithBrokers(3), testenv.WithConfig("default.replication.factor", "1"))
+	c.CreateTopic(t, "lone", 3, nil)
+	p := connect(t, c.Bootstrap(), nil)
+	watch(t, p, "lone")
+	victim := c.Leader(t, "lone", 0)
+	l := &ledger{err: map[string]error{}}
+	well := func() (n int) {
+		for i := range 3 {
+			if c.Leader(t, "lone", i) != victim {
+				n++
+			}
+		}
+		return n
+	}
+	if well() == 0 {
+		t.Skip("all partitions landed on one broker") // never with Kafka's round-robin placement
+	}
+	victim.Kill(t)
+	testenv.Eventually(t, 30*time.Second, func() error {
+		for i := range 3 {
+			err := l.produce(t, p, "lone", int32(i), fmt.Sprintf("x%d-%d", i, time.Now().UnixNano()))
+			if i != 0 && c.Leader(t, "lone", i) != nil && err != nil {
+				return err
+			}
+			if i == 0 && err == nil {
+				return errors.New("the dead broker's partition took a record")
+			}
+		}
+		return nil
+	})
+	victim.Restart(t)
+	testenv.Eventually(t, 30*time.Second, func() error { return l.produce(t, p, "lone", 0, fmt.Sprint("back", time.Now().UnixNano())) })
+	settleAll(t, p)
+	l.check(t, c, "lone")
+}

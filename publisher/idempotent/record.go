@@ -1,0 +1,80 @@
+package idempotent
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	kafka "github.com/segmentio/kafka-go"
+)
+
+// Errors of [Producer.Produce]. All but ErrUnresolved are certain: the record
+// is not in the log and never will be by this call.
+var (
+	// ErrNotSent means that the context ended, or the producer closed, while
+	// the record was waiting for its broker. It may be produced again.
+	ErrNotSent = errors.New("record not sent")
+	// ErrLeaseLost means that [Record.Live] no longer held when the record's
+	// turn came. Somebody else may be handling it now.
+	ErrLeaseLost = errors.New("record not sent: its lease has run out")
+	// ErrUnresolved means that the record may be in the log. The producer
+	// goes on finding out and tells [Record.Late].
+	ErrUnresolved = errors.New("record sent, outcome not known yet")
+	// ErrNoPartition means that the topic has no such partition. Look up the
+	// partition count again.
+	ErrNoPartition = errors.New("no such partition")
+)
+
+// RefusedError is a broker's certain and lasting refusal of one record, for
+// example because it is larger than the topic's max.message.bytes. Producing
+// it again to the same topic won't help.
+type RefusedError struct {
+	Topic     string
+	Partition int32
+	Code      kafka.Error // error code of the Kafka protocol guide
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("record refused by %s/%d: %v", e.Topic, e.Partition, e.Code)
+}
+
+// Unwrap gives the broker's code to errors.Is and errors.As.
+func (e *RefusedError) Unwrap() error { return e.Code }
+
+// Header is one record header.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Record is one record to produce. It and what it refers to belong to the
+// producer until it is settled.
+type Record struct {
+	Key, Value []byte // nil is Kafka's null
+	Headers    []Header
+
+	// Live, if not nil, is asked right before the record is stamped and sent
+	// for the first time; false takes it out with ErrLeaseLost. It must be a
+	// quick local check: the producer's lock is held.
+	Live func() bool
+	// Late, if not nil, is called exactly once if, and only if, Produce has
+	// returned ErrUnresolved: with nil when Kafka has acknowledged the record
+	// after all, with one of this package's certain errors when it hasn't been
+	// written, or with ErrUnresolved when the producer was closed before it
+	// could tell. It is called from another goroutine and must not block.
+	Late func(error)
+
+	size      int           // upper bound of its encoded size in bytes
+	queued    bool          // waits, unstamped, in its partition's queue; guarded by Producer.mu
+	abandoned bool          // its caller has gone; guarded by Producer.mu
+	phase     atomic.Int32  // who tells the outcome: Produce's return or Late
+	err       error         // valid once done is closed
+	done      chan struct{} // closed when settled while its caller waits
+}
+
+// Values of Record.phase.
+const (
+	waiting int32 = iota // the caller waits; the outcome is Produce's to return
+	settled              // the outcome has been returned, or is about to be
+	left                 // the caller has gone; the outcome is Late's to tell
+)
