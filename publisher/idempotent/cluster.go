@@ -255,7 +255,7 @@ func (p *Producer) initialise(ctx context.Context) error {
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			p.log.Warn("no producer id yet", zap.Error(err))
+			p.log.Info("no producer id yet, as for a moment after a broker's start", zap.Error(err))
 		}
 		return err
 	}

@@ -1,0 +1,94 @@
+package publisher
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	kafka "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+// ConnectOptions say how to reach brokers.
+type ConnectOptions struct {
+	ClientID string
+	TLS      *tls.Config    // nil = plaintext; see [NewTLS]
+	SASL     sasl.Mechanism // nil = none; see [NewSASL]
+}
+
+// NewTransport returns the connection pool for a [Publisher]. Connections last
+// until ctx ends.
+func NewTransport(ctx context.Context, o ConnectOptions) *kafka.Transport {
+	return &kafka.Transport{
+		Dial:        (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		DialTimeout: 3 * time.Second, // with TLS and SASL
+		IdleTimeout: 4 * time.Minute, // below the brokers' connections.max.idle.ms of ten
+		// The pool asks for the brokers' addresses only, not for the
+		// metadata of every topic in the cluster; package idempotent asks
+		// for the topics that it needs.
+		MetadataTTL:    time.Second,
+		MetadataTopics: []string{},
+		ClientID:       o.ClientID,
+		TLS:            o.TLS,
+		SASL:           o.SASL,
+		Context:        ctx,
+	}
+}
+
+// TLSOptions name the files of a TLS connection; all are optional.
+type TLSOptions struct {
+	CAFile             string // PEM; default: the system's
+	CertFile, KeyFile  string // PEM; client certificate
+	ServerName         string // default: the broker's host name
+	InsecureSkipVerify bool
+}
+
+// NewTLS reads the files and returns a client configuration.
+func NewTLS(o TLSOptions) (*tls.Config, error) {
+	c := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         o.ServerName,
+		InsecureSkipVerify: o.InsecureSkipVerify, //nolint:gosec // the operator's explicit choice
+	}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the CA file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("no PEM certificate in the CA file %s", o.CAFile)
+		}
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		return nil, errors.New("a client certificate needs both a certificate and a key file")
+	}
+	if o.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("loading the client certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}
+
+// NewSASL returns the mechanism "plain", "scram-sha-256" or "scram-sha-512".
+func NewSASL(mechanism, username, password string) (sasl.Mechanism, error) {
+	switch mechanism {
+	case "plain":
+		return plain.Mechanism{Username: username, Password: password}, nil
+	case "scram-sha-256":
+		return scram.Mechanism(scram.SHA256, username, password)
+	case "scram-sha-512":
+		return scram.Mechanism(scram.SHA512, username, password)
+	}
+	return nil, fmt.Errorf("SASL mechanism %q: want plain, scram-sha-256 or scram-sha-512", mechanism)
+}

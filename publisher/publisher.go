@@ -1,0 +1,182 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	kafka "github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
+
+	"sluice/publisher/idempotent"
+)
+
+// Outcome is what has become of a message.
+type Outcome int
+
+const (
+	// NotKept: certainly not written. It may be published again.
+	NotKept Outcome = iota
+	// Unknown: perhaps written. [Message.Late] will tell.
+	Unknown
+	// Published: every in-sync replica of the event's topic has it.
+	Published
+	// DeadLettered: every in-sync replica of the dead-letter topic has it.
+	DeadLettered
+)
+
+// ErrUnavailable wraps every error of [Publisher.Publish]: Kafka, or the part
+// of it that the event needs, can't be reached or doesn't take records now.
+// Try again later.
+var ErrUnavailable = errors.New("Kafka unavailable")
+
+// Publisher publishes messages. Its methods are safe for concurrent use.
+type Publisher struct {
+	opts    Options
+	log     *zap.Logger
+	prod    *idempotent.Producer
+	topics  *topics
+	keyless atomic.Uint32 // spreads records without a key
+	stop    context.CancelFunc
+}
+
+// New returns a running publisher. Kafka need not be there yet: connecting and
+// creating topics go on in the background.
+func New(o Options) (*Publisher, error) {
+	o, err := o.validate()
+	if err != nil {
+		return nil, err
+	}
+	addr := kafka.TCP(o.Brokers...)
+	prod, err := idempotent.New(idempotent.Options{
+		Transport: o.Transport, Addr: addr, Log: o.Log.Named("kafka"), Registry: o.Registry, RequestTimeout: o.RequestTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p := &Publisher{opts: o, log: o.Log, prod: prod, stop: stop}
+	p.topics = newTopics(ctx, o, prod, &admin{o.Transport, addr})
+	p.topics.wg.Go(func() { p.topics.run(ctx) })
+	return p, nil
+}
+
+// Publish writes the message to its topic and returns when every in-sync
+// replica has it, or when ctx ends. A nil error means Published or
+// DeadLettered; otherwise the outcome is NotKept or Unknown and the error
+// wraps [ErrUnavailable].
+func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
+	if m.Reject != "" {
+		return p.setAside(ctx, m, string(m.Reject), "parse", nil)
+	}
+	r := p.eventRecord(m)
+	r.Late = m.late(Published)
+	topic, err := p.produce(ctx, m.Event.Type, r)
+	var refused *idempotent.RefusedError
+	switch {
+	case err == nil:
+		return Published, nil
+	case errors.As(err, &refused):
+		p.log.Error("record refused for good; it becomes a dead letter", zap.String("topic", topic), zap.Error(err))
+		return p.setAside(ctx, m, "refused_by_topic", "publish", err)
+	default:
+		return failed(err)
+	}
+}
+
+// setAside writes the message to the dead-letter topic.
+func (p *Publisher) setAside(ctx context.Context, m *Message, reason, step string, cause error) (Outcome, error) {
+	n, err := p.topics.ensure(ctx, p.opts.Topics.DeadLetter, "")
+	if err != nil {
+		return failed(err)
+	}
+	r := p.deadLetter(m, reason, step, cause, time.Now())
+	r.Late = m.late(DeadLettered)
+	if err := p.prod.Produce(ctx, p.opts.Topics.DeadLetter, p.partition(r, n), r); err != nil {
+		var refused *idempotent.RefusedError
+		if errors.As(err, &refused) {
+			p.log.Error("dead letter refused; raise the dead-letter topic's max.message.bytes", zap.Error(err))
+		}
+		return failed(err)
+	}
+	return DeadLettered, nil
+}
+
+// produce finds the topic and hands the record over. A topic that is created
+// anew with fewer partitions in between is looked up again.
+func (p *Publisher) produce(ctx context.Context, eventType string, r *idempotent.Record) (string, error) {
+	for {
+		topic, n, err := p.topics.find(ctx, eventType)
+		if err != nil {
+			return topic, err
+		}
+		err = p.prod.Produce(ctx, topic, p.partition(r, n), r)
+		if !errors.Is(err, idempotent.ErrNoPartition) || ctx.Err() != nil {
+			return topic, err
+		}
+		changed := p.prod.Changed()
+		p.prod.Refresh()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// partition chooses as Kafka's Java client does: murmur2 of the key. Records
+// without a key go round.
+func (p *Publisher) partition(r *idempotent.Record, n int) int32 {
+	if n == 1 {
+		return 0
+	}
+	if r.Key == nil {
+		return int32(p.keyless.Add(1) % uint32(n)) //nolint:gosec // a partition count
+	}
+	return int32(murmur.Balance(kafka.Message{Key: r.Key}, numbers(n)...)) //nolint:gosec // below n
+}
+
+// State tells whether Kafka answers, since when, and why not.
+func (p *Publisher) State() (up bool, since time.Time, err error) {
+	s := p.prod.State()
+	return s.Up, s.Since, s.Err
+}
+
+// Close waits for what is under way until ctx ends, then stops. The error
+// tells how many records were left with an unknown outcome.
+func (p *Publisher) Close(ctx context.Context) error {
+	n := p.prod.Close(ctx)
+	p.stop()
+	p.topics.wg.Wait()
+	p.opts.Transport.CloseIdleConnections()
+	if n > 0 {
+		return fmt.Errorf("%d records sent to Kafka without an answer", n)
+	}
+	return nil
+}
+
+func failed(err error) (Outcome, error) {
+	o := NotKept
+	if errors.Is(err, idempotent.ErrUnresolved) {
+		o = Unknown
+	}
+	return o, fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// late translates a late outcome for the message's owner.
+func (m *Message) late(kept Outcome) func(error) {
+	if m.Late == nil {
+		return nil
+	}
+	return func(err error) {
+		switch {
+		case err == nil:
+			m.Late(kept)
+		case errors.Is(err, idempotent.ErrUnresolved):
+			m.Late(Unknown)
+		default:
+			m.Late(NotKept)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package publisher
+
+import (
+	"net/textproto"
+	"strings"
+	"time"
+
+	"sluice/event"
+	"sluice/publisher/idempotent"
+)
+
+// Names of record headers. The ce_ headers are the binary content mode of the
+// CloudEvents 1.0 Kafka protocol binding.
+const (
+	headerEventType   = "event-type"
+	headerContentType = "content-type"
+	headerKeyName     = "sluice-key"
+	headerDedupe      = "sluice-dedupe"
+	headerReason      = "sluice-reason"
+	headerStep        = "sluice-step"
+	headerError       = "sluice-error"
+	headerTime        = "sluice-time"
+)
+
+// maxForwarded bounds what is copied of one received HTTP header; longer ones
+// are left out, so that headers can't outgrow the room that the topics' size
+// limit leaves for them.
+const maxForwarded = 4096
+
+// Header is a received HTTP header to pass on.
+type Header struct{ Name, Value string }
+
+// Message is one verified delivery.
+type Message struct {
+	Body     []byte
+	Event    event.Event
+	Reject   event.Reason // not empty: no event; goes to the dead-letter topic
+	DedupeID string       // identifies the delivery; ce_id of events without an id
+	KeyName  string       // of the signing key
+	Headers  []Header     // X-CIO-*, traceparent, tracestate
+
+	DedupeSkipped bool // Redis couldn't be asked: consumers may see it twice
+	// Live is asked right before the record is sent for the first time; see
+	// [idempotent.Record].
+	Live func() bool
+	// Late is called exactly once if, and only if, Publish has returned
+	// [Unknown], with the final outcome.
+	Late func(Outcome)
+}
+
+// eventRecord builds the record for the event's own topic.
+func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
+	r := &idempotent.Record{Value: m.Body, Live: m.Live, Key: p.key(m)}
+	h := make([]idempotent.Header, 0, 12+len(m.Headers))
+	add := func(name, value string) {
+		if value != "" {
+			h = append(h, idempotent.Header{Key: name, Value: []byte(value)})
+		}
+	}
+	e := &m.Event
+	if e.Type != "" {
+		add(headerEventType, e.Type)
+		add("ce_specversion", "1.0")
+		add("ce_id", ceID(m))
+		add("ce_type", "io.customer."+e.Type)
+		add("ce_source", ceSource(m.KeyName))
+		if !e.Time.IsZero() {
+			add("ce_time", e.Time.UTC().Format(time.RFC3339Nano))
+		}
+		if printable(e.DeliveryID) {
+			add("ce_subject", e.DeliveryID)
+		}
+	}
+	if m.Reject == event.ReasonNotJSON {
+		add(headerContentType, "application/octet-stream")
+	} else {
+		add(headerContentType, "application/json")
+	}
+	add(headerKeyName, m.KeyName)
+	if m.DedupeSkipped {
+		add(headerDedupe, "skipped")
+	}
+	for _, x := range m.Headers {
+		if len(x.Value) <= maxForwarded {
+			add(forwardedName(x.Name), x.Value)
+		}
+	}
+	r.Headers = h
+	return r
+}
+
+// deadLetter builds the record for the dead-letter topic.
+func (p *Publisher) deadLetter(m *Message, reason, step string, cause error, now time.Time) *idempotent.Record {
+	r := p.eventRecord(m)
+	add := func(name, value string) {
+		r.Headers = append(r.Headers, idempotent.Header{Key: name, Value: []byte(value)})
+	}
+	add(headerReason, reason)
+	add(headerStep, step)
+	if cause != nil {
+		add(headerError, cause.Error())
+	}
+	add(headerTime, now.UTC().Format(time.RFC3339Nano))
+	return r
+}
+
+func (p *Publisher) key(m *Message) []byte {
+	k := m.Event.Key
+	if p.opts.Key == KeyEventType {
+		k = m.Event.Type
+	}
+	if k == "" {
+		return nil
+	}
+	return []byte(k)
+}
+
+// ceID is the event's id, by which consumers may deduplicate.
+func ceID(m *Message) string {
+	if printable(m.Event.ID) {
+		return m.Event.ID
+	}
+	return m.DedupeID
+}
+
+func ceSource(keyName string) string {
+	if keyName == "" {
+		return "/customerio"
+	}
+	return "/customerio/" + keyName
+}
+
+// forwardedName spells X-CIO-* as Customer.io does and trace headers in lower
+// case, as the W3C recommendation does; net/http has canonicalised both.
+func forwardedName(name string) string {
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	if rest, ok := strings.CutPrefix(name, "X-Cio-"); ok {
+		return "X-CIO-" + strings.Replace(rest, "Delivery-Id", "Delivery-ID", 1)
+	}
+	return strings.ToLower(name)
+}
+
+// printable reports whether s may stand in a CloudEvents attribute: not empty,
+// no control characters, of reasonable length.
+func printable(s string) bool {
+	if s == "" || len(s) > 1024 {
+		return false
+	}
+	for _, c := range s {
+		if c < 0x20 || c == 0x7f || c == '\uFFFD' {
+			return false
+		}
+	}
+	return true
+}
