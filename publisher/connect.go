@@ -19,27 +19,8 @@ import (
 // ConnectOptions say how to reach brokers.
 type ConnectOptions struct {
 	ClientID string
-	TLS      *tls.Config    // nil = plaintext; see [NewTLS]
-	SASL     sasl.Mechanism // nil = none; see [NewSASL]
-}
-
-// NewTransport returns the connection pool for a [Publisher]. Connections last
-// until ctx ends.
-func NewTransport(ctx context.Context, o ConnectOptions) *kafka.Transport {
-	return &kafka.Transport{
-		Dial:        (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		DialTimeout: 3 * time.Second, // with TLS and SASL
-		IdleTimeout: 4 * time.Minute, // below the brokers' connections.max.idle.ms of ten
-		// The pool asks for the brokers' addresses only, not for the
-		// metadata of every topic in the cluster; package idempotent asks
-		// for the topics that it needs.
-		MetadataTTL:    time.Second,
-		MetadataTopics: []string{},
-		ClientID:       o.ClientID,
-		TLS:            o.TLS,
-		SASL:           o.SASL,
-		Context:        ctx,
-	}
+	TLS      *TLSOptions  // nil = plaintext
+	SASL     *SASLOptions // nil = no login
 }
 
 // TLSOptions name the files of a TLS connection; all are optional.
@@ -50,8 +31,41 @@ type TLSOptions struct {
 	InsecureSkipVerify bool
 }
 
-// NewTLS reads the files and returns a client configuration.
-func NewTLS(o TLSOptions) (*tls.Config, error) {
+// SASLOptions are a login. Mechanism is plain, scram-sha-256 or scram-sha-512.
+type SASLOptions struct {
+	Mechanism, Username, Password string
+}
+
+// newTransport returns the connection pool. Connections last until ctx ends.
+func newTransport(ctx context.Context, o ConnectOptions) (*kafka.Transport, error) {
+	t := &kafka.Transport{
+		Dial:        (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		DialTimeout: 3 * time.Second, // with TLS and SASL
+		IdleTimeout: 4 * time.Minute, // below the brokers' connections.max.idle.ms of ten
+		// The pool asks for the brokers' addresses only, not for the
+		// metadata of every topic in the cluster; package idempotent asks
+		// for the topics that it needs.
+		MetadataTTL:    time.Second,
+		MetadataTopics: []string{},
+		ClientID:       o.ClientID,
+		Context:        ctx,
+	}
+	var err error
+	if o.TLS != nil {
+		if t.TLS, err = newTLS(*o.TLS); err != nil {
+			return nil, fmt.Errorf("Kafka over TLS: %w", err)
+		}
+	}
+	if o.SASL != nil {
+		if t.SASL, err = newSASL(*o.SASL); err != nil {
+			return nil, fmt.Errorf("Kafka login: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// newTLS reads the files.
+func newTLS(o TLSOptions) (*tls.Config, error) {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         o.ServerName,
@@ -80,15 +94,14 @@ func NewTLS(o TLSOptions) (*tls.Config, error) {
 	return c, nil
 }
 
-// NewSASL returns the mechanism "plain", "scram-sha-256" or "scram-sha-512".
-func NewSASL(mechanism, username, password string) (sasl.Mechanism, error) {
-	switch mechanism {
+func newSASL(o SASLOptions) (sasl.Mechanism, error) {
+	switch o.Mechanism {
 	case "plain":
-		return plain.Mechanism{Username: username, Password: password}, nil
+		return plain.Mechanism{Username: o.Username, Password: o.Password}, nil
 	case "scram-sha-256":
-		return scram.Mechanism(scram.SHA256, username, password)
+		return scram.Mechanism(scram.SHA256, o.Username, o.Password)
 	case "scram-sha-512":
-		return scram.Mechanism(scram.SHA512, username, password)
+		return scram.Mechanism(scram.SHA512, o.Username, o.Password)
 	}
-	return nil, fmt.Errorf("SASL mechanism %q: want plain, scram-sha-256 or scram-sha-512", mechanism)
+	return nil, fmt.Errorf("SASL mechanism %q: want plain, scram-sha-256 or scram-sha-512", o.Mechanism)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	kafka "github.com/segmentio/kafka-go"
 	"go.uber.org/zap"
 )
 
@@ -27,12 +26,12 @@ const (
 
 // Options configure a [Publisher].
 type Options struct {
-	Brokers   []string // required, host:port
-	Transport *kafka.Transport
-	Topics    TopicOptions
-	Key       KeyMode // default KeyCustomer
-	Log       *zap.Logger
-	Registry  prometheus.Registerer
+	Brokers  []string // required, host:port
+	Connect  ConnectOptions
+	Topics   TopicOptions
+	Key      KeyMode // default KeyCustomer
+	Log      *zap.Logger
+	Registry prometheus.Registerer
 
 	// RequestTimeout is how long a broker may wait for its replicas (default 1 s).
 	RequestTimeout time.Duration
@@ -73,9 +72,6 @@ type TopicOverride struct {
 func (o Options) validate() (Options, error) {
 	if len(o.Brokers) == 0 {
 		return o, errors.New("publisher: Options.Brokers is empty")
-	}
-	if o.Transport == nil {
-		return o, errors.New("publisher: Options.Transport is missing")
 	}
 	t := o.Topics
 	for field, name := range map[string]string{"Template": t.Template, "DeadLetter": t.DeadLetter, "Overflow": t.Overflow} {

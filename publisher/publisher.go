@@ -34,12 +34,13 @@ var ErrUnavailable = errors.New("Kafka unavailable")
 
 // Publisher publishes messages. Its methods are safe for concurrent use.
 type Publisher struct {
-	opts    Options
-	log     *zap.Logger
-	prod    *idempotent.Producer
-	topics  *topics
-	keyless atomic.Uint32 // spreads records without a key
-	stop    context.CancelFunc
+	opts      Options
+	log       *zap.Logger
+	transport *kafka.Transport
+	prod      *idempotent.Producer
+	topics    *topics
+	keyless   atomic.Uint32      // spreads records without a key
+	stop      context.CancelFunc // ends the topics' work and the connections
 }
 
 // New returns a running publisher. Kafka need not be there yet: connecting and
@@ -49,16 +50,22 @@ func New(o Options) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr := kafka.TCP(o.Brokers...)
-	prod, err := idempotent.New(idempotent.Options{
-		Transport: o.Transport, Addr: addr, Log: o.Log.Named("kafka"), Registry: o.Registry, RequestTimeout: o.RequestTimeout,
-	})
+	ctx, stop := context.WithCancel(context.Background())
+	transport, err := newTransport(ctx, o.Connect)
 	if err != nil {
+		stop()
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	p := &Publisher{opts: o, log: o.Log, prod: prod, stop: stop}
-	p.topics = newTopics(ctx, o, prod, &admin{o.Transport, addr})
+	addr := kafka.TCP(o.Brokers...)
+	prod, err := idempotent.New(idempotent.Options{
+		Transport: transport, Addr: addr, Log: o.Log.Named("kafka"), Registry: o.Registry, RequestTimeout: o.RequestTimeout,
+	})
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	p := &Publisher{opts: o, log: o.Log, transport: transport, prod: prod, stop: stop}
+	p.topics = newTopics(ctx, o, prod, &admin{transport, addr})
 	p.topics.wg.Go(func() { p.topics.run(ctx) })
 	return p, nil
 }
@@ -69,7 +76,7 @@ func New(o Options) (*Publisher, error) {
 // wraps [ErrUnavailable].
 func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 	if m.Reject != "" {
-		return p.setAside(ctx, m, string(m.Reject), "parse", nil)
+		return p.setAside(ctx, m, string(m.Reject), "parse", m.RejectCause)
 	}
 	r := p.eventRecord(m)
 	r.Late = m.late(Published)
@@ -149,7 +156,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 	n := p.prod.Close(ctx)
 	p.stop()
 	p.topics.wg.Wait()
-	p.opts.Transport.CloseIdleConnections()
+	p.transport.CloseIdleConnections()
 	if n > 0 {
 		return fmt.Errorf("%d records sent to Kafka without an answer", n)
 	}

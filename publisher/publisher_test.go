@@ -42,9 +42,6 @@ func options(prefix string, brokers []string) Options {
 
 func run(t *testing.T, o Options) *Publisher {
 	t.Helper()
-	if o.Transport == nil {
-		o.Transport = NewTransport(context.Background(), ConnectOptions{ClientID: "test"})
-	}
 	if o.Log == nil {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
@@ -65,9 +62,9 @@ func message(t *testing.T, body string) *Message {
 	e, err := event.Parse([]byte(body))
 	var pe *event.ParseError
 	if errors.As(err, &pe) {
-		return &Message{Body: []byte(body), Event: e, Reject: pe.Reason, KeyName: "main", DedupeID: "~dedupe"}
+		return &Message{Body: []byte(body), Event: e, Reject: pe.Reason, KeyName: "main", DedupeID: func() string { return "~dedupe" }}
 	}
-	return &Message{Body: []byte(body), Event: e, KeyName: "main", DedupeID: "~dedupe"}
+	return &Message{Body: []byte(body), Event: e, KeyName: "main", DedupeID: func() string { return "~dedupe" }}
 }
 
 // publish retries for a while, as the sender does.
@@ -318,7 +315,7 @@ func TestDeletedTopicComesBack(t *testing.T) {
 	env := testenv.Real(t)
 	p := run(t, options(env.Prefix, env.Brokers()))
 	publish(t, p, message(t, `{"event_id":"e1","event_type":"email_sent"}`))
-	tr := NewTransport(context.Background(), ConnectOptions{})
+	tr := &kafka.Transport{}
 	defer tr.CloseIdleConnections()
 	cl := &kafka.Client{Addr: kafka.TCP(env.Brokers()...), Transport: tr}
 	if _, err := cl.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{env.Topic("email_sent")}}); err != nil {
@@ -344,26 +341,17 @@ func TestDeletedTopicComesBack(t *testing.T) {
 func TestLogins(t *testing.T) {
 	user := testenv.User{Name: "sluice", Password: "hush-hush"}
 	c := testenv.Kafka(t, testenv.WithSASL(user), testenv.WithTLS())
-	tlsConfig, err := NewTLS(TLSOptions{CAFile: c.TLS().CAFile})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, mechanism := range []string{"plain", "scram-sha-256", "scram-sha-512"} {
 		t.Run(mechanism, func(t *testing.T) {
-			good, err := NewSASL(mechanism, user.Name, user.Password)
-			if err != nil {
-				t.Fatal(err)
-			}
 			o := options("login-"+mechanism, c.Bootstrap())
-			o.Transport = NewTransport(context.Background(), ConnectOptions{TLS: tlsConfig, SASL: good})
+			o.Connect = ConnectOptions{
+				TLS:  &TLSOptions{CAFile: c.TLS().CAFile},
+				SASL: &SASLOptions{mechanism, user.Name, user.Password},
+			}
 			if out := publish(t, run(t, o), message(t, `{"event_id":"e","event_type":"email_sent"}`)); out != Published {
 				t.Errorf("outcome %v", out)
 			}
-			bad, err := NewSASL(mechanism, user.Name, "wrong")
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Transport = NewTransport(context.Background(), ConnectOptions{TLS: tlsConfig, SASL: bad})
+			o.Connect.SASL = &SASLOptions{mechanism, user.Name, "wrong"}
 			o.Log = zap.NewNop()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
@@ -376,19 +364,27 @@ func TestLogins(t *testing.T) {
 			}
 		})
 	}
-	if _, err := NewSASL("gssapi", "", ""); err == nil {
-		t.Error("an unknown mechanism is accepted")
+}
+
+func TestConnectOptionsAreChecked(t *testing.T) {
+	for name, c := range map[string]ConnectOptions{
+		"unknown mechanism": {SASL: &SASLOptions{Mechanism: "gssapi"}},
+		"no such CA":        {TLS: &TLSOptions{CAFile: "testdata/missing.pem"}},
+		"not a CA":          {TLS: &TLSOptions{CAFile: "publisher.go"}},
+		"half a pair":       {TLS: &TLSOptions{CertFile: "publisher.go"}},
+	} {
+		o := options("x", []string{"127.0.0.1:1"})
+		o.Connect = c
+		if _, err := New(o); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
 	}
 }
 
 func TestClientCertificate(t *testing.T) {
 	c := testenv.Kafka(t, testenv.WithClientCerts())
-	tlsConfig, err := NewTLS(TLSOptions{CAFile: c.TLS().CAFile, CertFile: c.TLS().ClientCertFile, KeyFile: c.TLS().ClientKeyFile})
-	if err != nil {
-		t.Fatal(err)
-	}
 	o := options("mtls", c.Bootstrap())
-	o.Transport = NewTransport(context.Background(), ConnectOptions{TLS: tlsConfig})
+	o.Connect.TLS = &TLSOptions{CAFile: c.TLS().CAFile, CertFile: c.TLS().ClientCertFile, KeyFile: c.TLS().ClientKeyFile}
 	if out := publish(t, run(t, o), message(t, `{"event_id":"e","event_type":"email_sent"}`)); out != Published {
 		t.Errorf("outcome %v", out)
 	}

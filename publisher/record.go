@@ -32,12 +32,13 @@ type Header struct{ Name, Value string }
 
 // Message is one verified delivery.
 type Message struct {
-	Body     []byte
-	Event    event.Event
-	Reject   event.Reason // not empty: no event; goes to the dead-letter topic
-	DedupeID string       // identifies the delivery; ce_id of events without an id
-	KeyName  string       // of the signing key
-	Headers  []Header     // X-CIO-*, traceparent, tracestate
+	Body        []byte
+	Event       event.Event
+	Reject      event.Reason  // not empty: no event; goes to the dead-letter topic
+	RejectCause error         // what was wrong, when Reject isn't empty
+	DedupeID    func() string // identifies the delivery; ce_id of events without a usable id
+	KeyName     string        // of the signing key
+	Headers     []Header      // X-CIO-*, traceparent, tracestate
 
 	DedupeSkipped bool // Redis couldn't be asked: consumers may see it twice
 	// Live is asked right before the record is sent for the first time; see
@@ -115,12 +116,13 @@ func (p *Publisher) key(m *Message) []byte {
 	return []byte(k)
 }
 
-// ceID is the event's id, by which consumers may deduplicate.
+// ceID is the event's id, by which consumers may deduplicate; for want of a
+// usable one, what identifies the delivery.
 func ceID(m *Message) string {
 	if printable(m.Event.ID) {
 		return m.Event.ID
 	}
-	return m.DedupeID
+	return m.DedupeID()
 }
 
 func ceSource(keyName string) string {
