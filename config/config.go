@@ -40,7 +40,8 @@ type HTTP struct {
 	ReadHeaderTimeout time.Duration `name:"read-header-timeout" default:"5s" min:"100ms" help:"Longest time for a request's headers to arrive."`
 	ReadTimeout       time.Duration `name:"read-timeout" default:"20s" min:"100ms" help:"Longest time for a whole request, headers and body, to arrive."`
 	IdleTimeout       time.Duration `name:"idle-timeout" default:"90s" min:"75s" why:"proxies in front keep idle connections for about 60s, and one that Sluice closes first loses the request just sent on it" help:"How long a connection without a request is kept open."`
-	ShutdownTimeout   time.Duration `name:"shutdown-timeout" default:"25s" min:"1s" help:"Longest time for a shutdown to answer what has been received and to let connections go. Keep it below the time after which the supervisor kills."`
+	ShutdownDelay     time.Duration `name:"shutdown-delay" default:"0" help:"How long to go on as usual after /readyz has begun to say that a shutdown is near, for a load balancer to notice. What it still sends afterwards is refused a connection, and then the sender waits an hour."`
+	ShutdownTimeout   time.Duration `name:"shutdown-timeout" default:"25s" min:"1s" help:"Longest time after shutdown-delay for a shutdown to answer what has been received and to let connections go. Keep it below the time after which the supervisor kills."`
 }
 
 // Limits bounds what one process holds at a time.

@@ -131,7 +131,7 @@ func TestDefaults(t *testing.T) {
 func samples() map[string]string {
 	return map[string]string{
 		"listen": "127.0.0.1:18080", "admin_listen": ":18081", "read_header_timeout": "6s", "read_timeout": "30s",
-		"idle_timeout": "100s", "shutdown_timeout": "5s", "max_body": "1MiB", "max_in_flight": "20", "max_in_flight_bytes": "64MiB",
+		"idle_timeout": "100s", "shutdown_timeout": "5s", "shutdown_delay": "3s", "max_body": "1MiB", "max_in_flight": "20", "max_in_flight_bytes": "64MiB",
 		"request_timeout": "2s", "signing_keys": "a=" + testKey, "insecure_no_signature": "true", "signature_tolerance": "190h",
 		"kafka_brokers": "k1:9092,k2:9093", "kafka_client_id": "other", "kafka_tls": "true", "kafka_tls_ca": "/ca.pem",
 		"kafka_tls_cert": "/cert.pem", "kafka_tls_key": "/key.pem", "kafka_tls_server_name": "kafka.example", "kafka_tls_insecure_skip_verify": "true",

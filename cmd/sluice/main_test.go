@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"sluice/internal/testenv"
 )
 
 // TestMain makes "sluice" in the scripts run the real main in a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sluice": main})
+	testscript.Main(testenv.Wrap(m), map[string]func(){"sluice": main})
 }
 
 func TestScripts(t *testing.T) {

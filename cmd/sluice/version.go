@@ -33,10 +33,15 @@ func (versionCmd) Help() string {
 
 // Run prints the build.
 func (versionCmd) Run(p *process) error {
-	info, _ := debug.ReadBuildInfo()
-	b := describeBuild(info, version, commit)
+	b := thisBuild()
 	_, err := fmt.Fprintf(p.stdout, "version  %s\ncommit   %s\ngo       %s %s/%s\n", b.version, b.commit, b.goVersion, runtime.GOOS, runtime.GOARCH)
 	return err
+}
+
+// thisBuild describes the running binary.
+func thisBuild() build {
+	info, _ := debug.ReadBuildInfo()
+	return describeBuild(info, version, commit)
 }
 
 // build is what is known of how the binary was made.

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"sluice/config"
+	"sluice/dedupe"
+	"sluice/event"
+	"sluice/ingest"
+	"sluice/ingest/signature"
+	"sluice/publisher"
+)
+
+// headerRoom is what a record's headers and key may take beyond its value, at
+// most: 16 KiB of received headers and Sluice's own.
+const headerRoom = 64 << 10
+
+func newDeduper(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*dedupe.Deduper, error) {
+	whenDown, err := dedupe.ParseWhenDown(c.DedupeWhenDown)
+	if err != nil {
+		return nil, err
+	}
+	return dedupe.New(dedupe.Options{
+		URL: c.RedisURL.Reveal(), Password: c.RedisPassword.Reveal(), Instance: c.Instance, Prefix: c.RedisPrefix,
+		Lease: c.DedupeLease, TTL: c.DedupeTTL, Timeout: c.RedisTimeout, ClaimTimeout: c.ClaimTimeout,
+		WhenDown: whenDown, Log: log, Registerer: reg,
+	})
+}
+
+func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
+	connect := publisher.ConnectOptions{ClientID: c.KafkaClientID}
+	if c.KafkaTLS {
+		connect.TLS = &publisher.TLSOptions{
+			CAFile: c.KafkaTLSCA, CertFile: c.KafkaTLSCert, KeyFile: c.KafkaTLSKey,
+			ServerName: c.KafkaTLSServerName, InsecureSkipVerify: c.KafkaTLSInsecureSkipVerify,
+		}
+	}
+	if c.KafkaSASLMechanism != "" {
+		connect.SASL = &publisher.SASLOptions{
+			Mechanism: c.KafkaSASLMechanism, Username: c.KafkaSASLUsername, Password: c.KafkaSASLPassword.Reveal(),
+		}
+	}
+	types := event.Described()
+	names := make([]string, 0, len(types))
+	for _, t := range types {
+		names = append(names, t.Name)
+	}
+	overrides := make(map[string]publisher.TopicOverride, len(c.TopicOverrides))
+	for name, o := range c.TopicOverrides {
+		overrides[name] = publisher.TopicOverride{
+			Partitions: o.Partitions, Replication: o.Replication, Retention: time.Duration(o.Retention),
+		}
+	}
+	return publisher.New(publisher.Options{
+		Brokers: c.KafkaBrokers, Connect: connect, Key: publisher.KeyMode(c.Key),
+		Topics: publisher.TopicOptions{
+			Template: c.Topic, DeadLetter: c.DeadLetterTopic, Overflow: c.OverflowTopic,
+			Types: names, Max: c.MaxTopics, Create: c.CreateTopics,
+			Partitions: c.Partitions, Replication: c.Replication, Retention: time.Duration(c.Retention),
+			MaxMessageBytes: int(c.MaxBody) + headerRoom, Overrides: overrides, DedupeTTL: c.DedupeTTL,
+		},
+		Log: log, Registry: reg,
+	})
+}
+
+func newHandler(c *config.Config, d ingest.Deduper, p ingest.Publisher, log *zap.Logger, reg prometheus.Registerer) (*ingest.Handler, error) {
+	var verifier *signature.Verifier
+	if !c.InsecureNoSignature {
+		keys := make([]signature.Key, 0, len(c.SigningKeys))
+		for _, k := range c.SigningKeys {
+			keys = append(keys, signature.Key{Name: k.Name, Secret: k.Key.Reveal()})
+		}
+		var err error
+		if verifier, err = signature.New(keys, c.EffectiveTolerance()); err != nil {
+			return nil, err
+		}
+	}
+	return ingest.New(ingest.Options{
+		Verifier: verifier, Deduper: d, Publisher: p, Log: log, Registerer: reg,
+		MaxBodyBytes: int64(c.MaxBody), MaxInFlightRequests: int64(c.MaxInFlight), MaxInFlightBytes: int64(c.MaxInFlightBytes),
+		BodyTimeout: c.ReadTimeout, RequestTimeout: c.RequestTimeout,
+	})
+}

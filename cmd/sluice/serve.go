@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"sluice/config"
+	"sluice/dedupe"
+	"sluice/event"
+	"sluice/ingest"
+	"sluice/internal/admin"
+	"sluice/publisher"
+)
+
+// serveCmd is "sluice serve".
+type serveCmd struct {
+	config.Config
+}
+
+// Help says what it is for and shows how it is used.
+func (serveCmd) Help() string {
+	return `It answers POST /webhook and writes each signed event to its Kafka topic once. It starts whether or not Kafka and Redis can be reached, and refuses to start if Redis turns it away.
+
+Examples:
+
+    # With Kafka and Redis on this machine:
+    SLUICE_SIGNING_KEYS=main=KEY sluice serve
+
+    # Two workspaces, settings from a file, another port:
+    sluice serve --config sluice.yaml --signing-keys eu=KEY1,us=KEY2 --listen :9000`
+}
+
+// Run serves until ctx ends and everything is drained, or until a part fails.
+func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, p *process) error {
+	report, err := config.Load(&c.Config, config.Sources{Flags: config.FlagsOf(parsed), Environ: p.environ})
+	if err != nil {
+		return err
+	}
+	log, err := newLogger(c.Log, p.stderr)
+	if err != nil {
+		return err
+	}
+	dedupe.RouteClientLog(log)
+	for _, w := range report.Warnings {
+		log.Warn("configuration: " + w)
+	}
+	if c.InsecureNoSignature {
+		log.Warn("SIGNATURES ARE NOT CHECKED: whoever reaches the port can write to the topics")
+	}
+	s, err := open(ctx, &c.Config, log)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx)
+}
+
+// service is everything that runs:
+//
+//	sender → server → handler ─claim→ deduper → Redis
+//	                          └publish→ publisher → Kafka
+//	operator → admin (health, metrics, page)
+type service struct {
+	config    *config.Config
+	log       *zap.Logger
+	deduper   *dedupe.Deduper
+	publisher *publisher.Publisher
+	server    *ingest.Server
+	admin     *admin.Server
+}
+
+// open builds the parts from the inside out and listens; nothing is accepted
+// before serve. After an error nothing is left running.
+func open(ctx context.Context, c *config.Config, log *zap.Logger) (_ *service, err error) {
+	s := &service{config: c, log: log}
+	defer func() {
+		if err != nil {
+			s.closeAll()
+		}
+	}()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mode, err := dedupe.ParseMode(c.DedupeID)
+	if err != nil {
+		return nil, err
+	}
+	if s.deduper, err = newDeduper(c, log, reg); err != nil {
+		return nil, err
+	}
+	if err = s.deduper.Check(ctx); err != nil {
+		return nil, err
+	}
+	if s.publisher, err = newPublisher(c, log, reg); err != nil {
+		return nil, err
+	}
+	handler, err := newHandler(c, deduper{s.deduper, mode}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
+	if err != nil {
+		return nil, err
+	}
+	if s.server, err = ingest.NewServer(ingest.ServerOptions{
+		Addr: c.Listen, Handler: handler, Log: log.Named("http"),
+		ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout,
+	}); err != nil {
+		return nil, err
+	}
+	if s.admin, err = admin.New(admin.Options{
+		Addr: c.AdminListen, Gatherer: reg, AsyncAPI: event.AsyncAPI(), Dependencies: s.dependencies, Log: log.Named("admin"),
+		Insecure: c.InsecureNoSignature, Version: thisBuild().version,
+	}); err != nil {
+		return nil, err
+	}
+	if err = s.admin.Open(ctx); err != nil {
+		return nil, fmt.Errorf("admin-listen %s: %w", c.AdminListen, err)
+	}
+	if err = s.server.Open(ctx); err != nil {
+		return nil, fmt.Errorf("listen %s: %w", c.Listen, err)
+	}
+	return s, nil
+}
+
+// serve runs until ctx ends or a listener fails, then shuts down.
+func (s *service) serve(ctx context.Context) error {
+	failed := make(chan error, 2)
+	go func() { failed <- s.admin.Serve() }()
+	go func() { failed <- s.server.Serve() }()
+	s.admin.SetReady()
+	s.log.Info("listening", zap.String("webhook", s.server.URL()+ingest.Path), zap.String("admin", s.admin.URL()))
+
+	var err error
+	running := 2
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		running--
+	}
+	err = errors.Join(err, s.shutdown(context.WithoutCancel(ctx)))
+	for range running {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+// shutdown ends the parts from the outside in, each step with a bound, all of
+// them within ShutdownTimeout; before that it is unready for ShutdownDelay. A step that fails doesn't keep the next from
+// running: what can still be kept is kept.
+func (s *service) shutdown(ctx context.Context) error {
+	s.admin.SetDraining()
+	time.Sleep(s.config.ShutdownDelay)
+	total := s.config.ShutdownTimeout
+	deadline := time.Now().Add(total)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	steps := []struct {
+		name  string
+		until time.Time
+		do    func(context.Context) error
+	}{
+		// Requests that have begun get their answers; those need Kafka and Redis.
+		{"drain requests", deadline.Add(-total / 2), s.server.Drain},
+		// Batches that were sent get their answers, which the claims wait for.
+		{"settle batches", deadline.Add(-total / 4), s.publisher.Close},
+		// Redis learns of what is kept.
+		{"write marks", deadline.Add(-total / 8), s.deduper.Close},
+		{"close admin", deadline, s.admin.Close},
+	}
+	var failed error
+	for _, step := range steps {
+		began := time.Now()
+		sctx, stop := context.WithDeadline(ctx, step.until)
+		err := step.do(sctx)
+		stop()
+		s.log.Info("shutdown", zap.String("step", step.name), zap.Duration("took", time.Since(began)), zap.Error(err))
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("shutdown, %s: %w", step.name, err))
+		}
+	}
+	return failed
+}
+
+// closeAll undoes a failed open.
+func (s *service) closeAll() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var err error
+	if s.server != nil {
+		err = s.server.Close()
+	}
+	if s.admin != nil {
+		err = errors.Join(err, s.admin.Close(ctx))
+	}
+	if s.publisher != nil {
+		err = errors.Join(err, s.publisher.Close(ctx))
+	}
+	if s.deduper != nil {
+		err = errors.Join(err, s.deduper.Close(ctx))
+	}
+	if err != nil {
+		s.log.Warn("cleaning up", zap.Error(err))
+	}
+}
+
+// dependencies tells the admin pages what Kafka and Redis do.
+func (s *service) dependencies() []admin.Dependency {
+	up, since, err := s.publisher.State()
+	kafka := admin.Dependency{Name: "kafka", Up: up, Since: since}
+	if err != nil {
+		kafka.Detail = err.Error()
+	}
+	r := s.deduper.State()
+	return []admin.Dependency{kafka, {Name: "redis", Up: r.Up, Since: r.Since, Detail: r.Reason}}
+}
