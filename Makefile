@@ -1,0 +1,78 @@
+# `make` lists what there is. The checks of a change are all in .ci/run (`make ci`).
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+PKG     ?= ./...
+TIME    ?= 10s
+ARGS    ?= serve
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sluice, with VERSION stamped in (by default git describe)
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/sluice ./cmd/sluice
+
+.PHONY: run
+run: ## build and run: make run ARGS="serve --listen :8080"
+	go run -ldflags '$(LDFLAGS)' ./cmd/sluice $(ARGS)
+
+.PHONY: test
+test: ## test with nothing but Go; what needs a real server is skipped (PKG=./... by default)
+	go test $(PKG)
+
+.PHONY: test-real
+test-real: ## test with the race detector on real Kafka and Redis: needs redis-server, kcat, Java 17 and Maven
+	libs="$$(.ci/kafka-libs)" && \
+	SLUICE_TEST_KAFKA_LIBS="$$libs" SLUICE_TEST_REQUIRE_SERVERS=1 go test -race -count=1 -timeout 20m -p 1 $(PKG)
+
+.PHONY: kafka-libs
+kafka-libs: ## fetch Kafka's jars for tests and print their folder, for SLUICE_TEST_KAFKA_LIBS
+	@.ci/kafka-libs
+
+.PHONY: lint
+lint: ## run the linters of .golangci.yml and prove the import arrows (builds the linter once)
+	"$$(.ci/tool golangci-lint)" run $(PKG)
+	.ci/arrows
+
+.PHONY: fmt
+fmt: ## format the code
+	"$$(.ci/tool golangci-lint)" fmt
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for TIME each (10s by default)
+	.ci/fuzz $(TIME)
+
+.PHONY: bench
+bench: ## run the benchmarks of PKG
+	go test -run '^$$' -bench . -benchmem $(PKG)
+
+.PHONY: docs
+docs: ## write the generated pages and golden files anew
+	go test $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -n 1 dirname | sort -u) -update
+
+.PHONY: ci
+ci: ## run everything that a change must pass (installs Debian packages)
+	bash .ci/run
+
+# Only import paths change: a Go file's import lines, the examples in Markdown, the linter's rules.
+.PHONY: module
+module: ## give the module the name it is hosted by: make module NAME=github.com/acme/sluice
+	@test -n "$(NAME)" || { echo 'usage: make module NAME=github.com/acme/sluice' >&2; exit 2; }
+	@set -euo pipefail; old="$$(go list -m)"; \
+	find . -path ./.git -prune -o -path '*/node_modules' -prune -o -type f \( -name '*.go' -o -name '*.md' \) -print0 | xargs -0 \
+	  sed -E -i.before "s#^([[:space:]]+|import )([A-Za-z0-9_.]+ )?\"$$old(/[^\"]*)?\"( //.*)?\$$#\1\2\"$(NAME)\3\"\4#"; \
+	sed -E -i.before "s#(pkg: |module-path: )$$old(/|,|\$$)#\1$(NAME)\2#" .golangci.yml; \
+	find . -name '*.before' -not -path './.git/*' -delete; \
+	go mod edit -module "$(NAME)"; \
+	echo "module $$old is now $(NAME)"
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin
+	go clean
