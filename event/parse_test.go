@@ -21,7 +21,7 @@ func reasonOf(t testing.TB, err error) Reason {
 	if !ok {
 		t.Fatalf("error %v is a %T, want a *ParseError", err, err)
 	}
-	if parseErr.Err == nil || errors.Unwrap(err) != parseErr.Err {
+	if parseErr.Err == nil || !errors.Is(errors.Unwrap(err), parseErr.Err) {
 		t.Errorf("error %v has no cause or hides it", err)
 	}
 	return parseErr.Reason

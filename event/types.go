@@ -54,7 +54,9 @@ var (
 		message("sms", "bounced", "The carrier refused a text message or could not deliver it."),
 	}
 
-	known      = slices.Concat(described, undescribed())
+	//nolint:gochecknoglobals // a constant table
+	known = slices.Concat(described, undescribed())
+	//nolint:gochecknoglobals // a constant table
 	knownNames = index(known)
 )
 

@@ -20,6 +20,8 @@ const (
 const maxEcho = 1024
 
 // Header values are shared between requests: net/http only reads them.
+//
+//nolint:gochecknoglobals // constants, as far as slices can be
 var (
 	contentTypeJSON = []string{"application/json"}
 	connectionClose = []string{"close"}

@@ -175,8 +175,7 @@ func (h *Handler) parse(x *exchange, body []byte, keyName string, received time.
 	d.Event, d.RejectCause = event.Parse(body)
 	if d.RejectCause != nil {
 		d.Reject = event.ReasonNotJSON
-		var parseError *event.ParseError
-		if errors.As(d.RejectCause, &parseError) {
+		if parseError, ok := errors.AsType[*event.ParseError](d.RejectCause); ok {
 			d.Reject = parseError.Reason
 		}
 	}

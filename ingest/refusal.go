@@ -63,6 +63,8 @@ var refusals = [...]refusal{
 }
 
 // internal is for errors that nobody thought of, such as a new one of Echo's.
+//
+//nolint:gochecknoglobals // a constant
 var internal = refusal{err: errInternal, status: http.StatusServiceUnavailable, reason: "internal", cause: true}
 
 // RetryAfter is the Retry-After of every 503, in seconds: long enough for a

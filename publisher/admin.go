@@ -43,8 +43,7 @@ func (e *brokerError) Unwrap() error { return e.code }
 
 // errorCode returns the broker's code if err is a broker's answer.
 func errorCode(err error) (kafka.Error, bool) {
-	var b *brokerError
-	if errors.As(err, &b) {
+	if b, ok := errors.AsType[*brokerError](err); ok {
 		return b.code, true
 	}
 	return 0, false
@@ -54,7 +53,7 @@ func (a *admin) create(ctx context.Context, c topicConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	topic := createtopics.RequestTopic{
-		Name: c.name, NumPartitions: int32(c.partitions), ReplicationFactor: int16(c.replication), //nolint:gosec // validated settings
+		Name: c.name, NumPartitions: int32(c.partitions), ReplicationFactor: int16(c.replication),
 	}
 	for k, v := range c.settings {
 		topic.Configs = append(topic.Configs, createtopics.RequestConfig{Name: k, Value: v})

@@ -102,8 +102,7 @@ func (p *Publisher) setAside(ctx context.Context, m *Message, reason, step strin
 	r := p.deadLetter(m, reason, step, cause, time.Now())
 	r.Late = m.late(DeadLettered)
 	if err := p.prod.Produce(ctx, p.opts.Topics.DeadLetter, p.partition(r, n), r); err != nil {
-		var refused *idempotent.RefusedError
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*idempotent.RefusedError](err); ok {
 			p.log.Error("dead letter refused; raise the dead-letter topic's max.message.bytes", zap.Error(err))
 		}
 		return failed(err)
@@ -139,9 +138,9 @@ func (p *Publisher) partition(r *idempotent.Record, n int) int32 {
 		return 0
 	}
 	if r.Key == nil {
-		return int32(p.keyless.Add(1) % uint32(n)) //nolint:gosec // a partition count
+		return int32(p.keyless.Add(1) % uint32(n))
 	}
-	return int32(murmur.Balance(kafka.Message{Key: r.Key}, numbers(n)...)) //nolint:gosec // below n
+	return int32(murmur.Balance(kafka.Message{Key: r.Key}, numbers(n)...))
 }
 
 // State tells whether Kafka answers, since when, and why not.

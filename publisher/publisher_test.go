@@ -60,8 +60,7 @@ func run(t *testing.T, o Options) *Publisher {
 func message(t *testing.T, body string) *Message {
 	t.Helper()
 	e, err := event.Parse([]byte(body))
-	var pe *event.ParseError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*event.ParseError](err); ok {
 		return &Message{Body: []byte(body), Event: e, Reject: pe.Reason, KeyName: "main", DedupeID: func() string { return "~dedupe" }}
 	}
 	return &Message{Body: []byte(body), Event: e, KeyName: "main", DedupeID: func() string { return "~dedupe" }}
@@ -86,8 +85,11 @@ func TestRecord(t *testing.T) {
 		body := `{"event_id":"01JX","object_type":"email","metric":"sent","timestamp":1767225600,"data":{"delivery_id":"D1","identifiers":{"id":"cust-7"}}}` + "\n"
 		m := message(t, body)
 		m.Headers = []Header{
-			{"X-Cio-Timestamp", "1767225600"}, {"X-Cio-Signature", "abc"}, {"X-Cio-Delivery-Id", "D1"},
-			{"Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, {"X-Cio-Huge", strings.Repeat("x", 5000)},
+			{"X-Cio-Timestamp", "1767225600"},
+			{"X-Cio-Signature", "abc"},
+			{"X-Cio-Delivery-Id", "D1"},
+			{"Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+			{"X-Cio-Huge", strings.Repeat("x", 5000)},
 		}
 		m.DedupeSkipped = true
 		if out := publish(t, p, m); out != Published {

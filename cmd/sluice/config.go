@@ -154,8 +154,7 @@ func writeConfigJSON(w io.Writer, report config.Report, invalid error) error {
 			Source: row.Origin.Source, From: row.Origin.Name, Refused: row.Refused,
 		})
 	}
-	var problems *config.InvalidError
-	if errors.As(invalid, &problems) {
+	if problems, ok := errors.AsType[*config.InvalidError](invalid); ok {
 		out.Problems = problems.Problems
 	}
 	encoder := json.NewEncoder(w)

@@ -182,10 +182,16 @@ func TestAnswersToWhatIsNoWebhook(t *testing.T) {
 		method, url string
 		code        int
 	}{
-		{http.MethodGet, s.url, 405}, {http.MethodHead, s.url, 405}, {http.MethodPut, s.url, 405},
-		{http.MethodPost, base + "/", 404}, {http.MethodGet, base + "/metrics", 404},
-		{http.MethodGet, s.admin + "/livez", 200}, {http.MethodGet, s.admin + "/readyz", 200},
-		{http.MethodGet, s.admin + "/metrics", 200}, {http.MethodGet, s.admin + "/asyncapi.yaml", 200}, {http.MethodGet, s.admin + "/", 200},
+		{http.MethodGet, s.url, 405},
+		{http.MethodHead, s.url, 405},
+		{http.MethodPut, s.url, 405},
+		{http.MethodPost, base + "/", 404},
+		{http.MethodGet, base + "/metrics", 404},
+		{http.MethodGet, s.admin + "/livez", 200},
+		{http.MethodGet, s.admin + "/readyz", 200},
+		{http.MethodGet, s.admin + "/metrics", 200},
+		{http.MethodGet, s.admin + "/asyncapi.yaml", 200},
+		{http.MethodGet, s.admin + "/", 200},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), x.method, x.url, nil)
 		if err != nil {

@@ -79,8 +79,7 @@ func run(ctx context.Context, args []string, p *process) int {
 		return exitOK
 	}
 	fmt.Fprintf(p.stderr, "sluice: %v\n", err)
-	var invalid *config.InvalidError
-	if errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*config.InvalidError](err); ok {
 		return exitUsage
 	}
 	return exitFailure

@@ -151,7 +151,7 @@ func (s *service) serve(ctx context.Context) error {
 // running: what can still be kept is kept.
 func (s *service) shutdown(ctx context.Context) error {
 	s.admin.SetDraining()
-	time.Sleep(s.config.ShutdownDelay)
+	<-time.After(s.config.ShutdownDelay) // a second signal ends the process at once
 	total := s.config.ShutdownTimeout
 	deadline := time.Now().Add(total)
 	ctx, cancel := context.WithDeadline(ctx, deadline)

@@ -125,7 +125,7 @@ func (m *model) produce(r *wire.ProduceRequest) (protocol.Message, error) {
 		// broker that had been stopped. Nobody hears the answer.
 		i := m.replay.IntN(len(m.past))
 		for _, b := range m.past[i] {
-			m.append(b)
+			_ = m.append(b)
 		}
 		m.past = slices.Delete(m.past, i, i+1)
 	}
@@ -138,9 +138,9 @@ func (m *model) produce(r *wire.ProduceRequest) (protocol.Message, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	res := &produce.Response{}
-	for i := len(batches) - 1; i >= 0; i-- { // another order than asked
-		b := batches[i]
-		code := kafka.Error(0)
+	for _, b := range slices.Backward(batches) { // another order than asked
+
+		var code kafka.Error
 		switch pf := m.pick(false); pf {
 		case notEnough:
 			code = kafka.NotEnoughReplicas

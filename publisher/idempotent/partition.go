@@ -169,7 +169,7 @@ func (p *partition) unfit(code kafka.Error) (out settlements, mayDouble bool) {
 func (p *partition) backOff(now time.Time) {
 	d := min(minBackoff<<min(p.failures, 10), maxBackoff)
 	p.failures++
-	p.notBefore = now.Add(d/2 + rand.N(d/2+1)) //nolint:gosec // jitter
+	p.notBefore = now.Add(d/2 + rand.N(d/2+1))
 }
 
 // settlement is a record whose outcome is known.

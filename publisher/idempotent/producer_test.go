@@ -114,7 +114,7 @@ func exactlyOnce(t *testing.T, seed uint64) {
 			}
 		})
 		if i%20 == 0 {
-			time.Sleep(time.Duration(rng.IntN(400)) * time.Millisecond) // virtual
+			<-time.After(time.Duration(rng.IntN(400)) * time.Millisecond) // virtual time
 		}
 	}
 	wg.Wait()
@@ -203,7 +203,7 @@ func TestOrderWithinPartition(t *testing.T) {
 			if i%7 != 0 {
 				synctest.Wait()
 			} else {
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			}
 		}
 		wg.Wait()
@@ -414,7 +414,7 @@ func TestSickPartitionTravelsAlone(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		time.Sleep(2 * time.Second) // the first attempt has failed
+		<-time.After(2 * time.Second) // the first attempt has failed
 		for i := range 20 {
 			began := time.Now()
 			if err := p.Produce(ctx, "well", 0, &Record{Value: []byte(fmt.Sprint(i))}); err != nil {

@@ -254,8 +254,9 @@ func TestRealTopicRecreated(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cl := &kafka.Client{Addr: kafka.TCP(c.Bootstrap()...)}
-	defer closeIdle(cl)
+	tr := &kafka.Transport{}
+	defer tr.CloseIdleConnections()
+	cl := &kafka.Client{Addr: kafka.TCP(c.Bootstrap()...), Transport: tr}
 	if _, err := cl.DeleteTopics(t.Context(), &kafka.DeleteTopicsRequest{Topics: []string{"reborn"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -278,12 +279,6 @@ func TestRealTopicRecreated(t *testing.T) {
 	}
 	settleAll(t, p)
 	after.check(t, c, "reborn")
-}
-
-func closeIdle(c *kafka.Client) {
-	if c.Transport == nil {
-		kafka.DefaultTransport.(*kafka.Transport).CloseIdleConnections()
-	}
 }
 
 // TestRealLogTailLost cuts acknowledged records off the end of a log while the
@@ -353,41 +348,83 @@ func TestRealThreeBrokers(t *testing.T) {
 	l.check(t, c, "three")
 }
 
-// TestRealOneLeaderless takes the only replica of one partition away: the
-// partitions of the other brokers go on.
+// TestRealOneLeaderless kills the broker that has the only replica of some
+// partitions: their records wait or leave unsent, the others flow.
 func TestRealOneLeaderless(t *testing.T) {
-	c := testenv.Kafka(t, testenv.WithBrokers(3), testenv.WithConfig("default.replication.factor", "1"))
-	c.CreateTopic(t, "lone", 3, nil)
+	c := testenv.Kafka(t, testenv.WithBrokers(3))
+	createUnreplicated(t, c, "lone", 6)
 	p := connect(t, c.Bootstrap(), nil)
 	watch(t, p, "lone")
 	victim := c.Leader(t, "lone", 0)
+	var well []int32
+	for i := range int32(6) {
+		if c.Leader(t, "lone", int(i)) != victim {
+			well = append(well, i)
+		}
+	}
+	if len(well) == 0 {
+		t.Fatal("all partitions landed on one broker")
+	}
 	l := &ledger{err: map[string]error{}}
-	well := func() (n int) {
-		for i := range 3 {
-			if c.Leader(t, "lone", i) != victim {
-				n++
-			}
-		}
-		return n
-	}
-	if well() == 0 {
-		t.Skip("all partitions landed on one broker") // never with Kafka's round-robin placement
-	}
 	victim.Kill(t)
-	testenv.Eventually(t, 30*time.Second, func() error {
-		for i := range 3 {
-			err := l.produce(t, p, "lone", int32(i), fmt.Sprintf("x%d-%d", i, time.Now().UnixNano()))
-			if i != 0 && c.Leader(t, "lone", i) != nil && err != nil {
-				return err
-			}
-			if i == 0 && err == nil {
-				return errors.New("the dead broker's partition took a record")
+	testenv.Eventually(t, 20*time.Second, func() error {
+		if err := l.produce(t, p, "lone", well[0], fmt.Sprint("first", time.Now().UnixNano())); err != nil {
+			return err
+		}
+		return leaderless(p, "lone", 0)
+	})
+	for i := range 60 {
+		if err := l.produce(t, p, "lone", well[i%len(well)], fmt.Sprint("well", i)); err != nil {
+			t.Errorf("record %d of a healthy partition: %v", i, err)
+		}
+		if i%20 == 0 {
+			if err := l.produce(t, p, "lone", 0, fmt.Sprint("ill", i)); err == nil {
+				t.Error("a partition without a leader took a record")
 			}
 		}
-		return nil
-	})
+	}
 	victim.Restart(t)
-	testenv.Eventually(t, 30*time.Second, func() error { return l.produce(t, p, "lone", 0, fmt.Sprint("back", time.Now().UnixNano())) })
+	testenv.Eventually(t, 30*time.Second, func() error {
+		return l.produce(t, p, "lone", 0, fmt.Sprint("back", time.Now().UnixNano()))
+	})
 	settleAll(t, p)
 	l.check(t, c, "lone")
+}
+
+// leaderless is nil when the producer knows that the partition has no leader.
+func leaderless(p *Producer, topic string, id int32) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.partitions[partitionKey{topic, id}].leader; l >= 0 {
+		return fmt.Errorf("broker %d still leads", l)
+	}
+	return nil
+}
+
+func createUnreplicated(t *testing.T, c *testenv.Cluster, topic string, partitions int) {
+	t.Helper()
+	tr := &kafka.Transport{}
+	defer tr.CloseIdleConnections()
+	cl := &kafka.Client{Addr: kafka.TCP(c.Bootstrap()...), Transport: tr}
+	res, err := cl.CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}},
+	})
+	if err == nil {
+		err = res.Errors[topic]
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range partitions {
+		testenv.Eventually(t, 10*time.Second, func() error {
+			md, err := cl.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{topic}})
+			if err != nil {
+				return err
+			}
+			if ps := md.Topics[0].Partitions; len(ps) != partitions || ps[i].Leader.Host == "" {
+				return errors.New("not created everywhere yet")
+			}
+			return nil
+		})
+	}
 }

@@ -39,8 +39,7 @@ func NotSent(err error) bool {
 	if errors.Is(err, kafka.BrokerNotAvailable) {
 		return true
 	}
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Op == "dial"
 	}
 	var dns *net.DNSError

@@ -17,6 +17,8 @@ const override protocol.OverrideTypeKey = 1
 
 // register is called by the constructors rather than at package start, so that
 // importing the package changes nothing.
+//
+//nolint:gochecknoglobals // kafka-go's registry is one per process
 var register = sync.OnceFunc(func() {
 	protocol.RegisterOverride(&ProduceRequest{}, &produce.Response{}, override)
 	protocol.RegisterOverride(&InitProducerIDRequest{}, &initproducerid.Response{}, override)
