@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"net/textproto"
 	"strings"
 	"time"
 
@@ -52,10 +51,10 @@ type Message struct {
 // eventRecord builds the record for the event's own topic.
 func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 	r := &idempotent.Record{Value: m.Body, Live: m.Live, Key: p.key(m)}
-	h := make([]idempotent.Header, 0, 12+len(m.Headers))
+	h := make([]idempotent.Header, 0, 10+len(m.Headers))
 	add := func(name, value string) {
 		if value != "" {
-			h = append(h, idempotent.Header{Key: name, Value: []byte(value)})
+			h = append(h, idempotent.Header{Key: name, Value: value})
 		}
 	}
 	e := &m.Event
@@ -94,7 +93,7 @@ func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 func (p *Publisher) deadLetter(m *Message, reason, step string, cause error, now time.Time) *idempotent.Record {
 	r := p.eventRecord(m)
 	add := func(name, value string) {
-		r.Headers = append(r.Headers, idempotent.Header{Key: name, Value: []byte(value)})
+		r.Headers = append(r.Headers, idempotent.Header{Key: name, Value: value})
 	}
 	add(headerReason, reason)
 	add(headerStep, step)
@@ -133,11 +132,18 @@ func ceSource(keyName string) string {
 }
 
 // forwardedName spells X-CIO-* as Customer.io does and trace headers in lower
-// case, as the W3C recommendation does; net/http has canonicalised both.
+// case, as the W3C recommendation does. It takes names in net/http's canonical form.
 func forwardedName(name string) string {
-	name = textproto.CanonicalMIMEHeaderKey(name)
+	switch name { // what nearly every request carries
+	case "X-Cio-Timestamp":
+		return "X-CIO-Timestamp"
+	case "X-Cio-Signature":
+		return "X-CIO-Signature"
+	case "X-Cio-Delivery-Id":
+		return "X-CIO-Delivery-ID"
+	}
 	if rest, ok := strings.CutPrefix(name, "X-Cio-"); ok {
-		return "X-CIO-" + strings.Replace(rest, "Delivery-Id", "Delivery-ID", 1)
+		return "X-CIO-" + rest
 	}
 	return strings.ToLower(name)
 }

@@ -79,7 +79,7 @@ func encodeBatch(records []*Record, s stamp, at time.Time) []byte {
 func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 	body := 2 + varintSize(offsetDelta) + bytesSize(r.Key) + bytesSize(r.Value) + varintSize(int64(len(r.Headers)))
 	for _, h := range r.Headers {
-		body += varintSize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
+		body += varintSize(int64(len(h.Key))) + len(h.Key) + varintSize(int64(len(h.Value))) + len(h.Value)
 	}
 	b = binary.AppendVarint(b, int64(body))
 	b = append(b, 0, 0)
@@ -88,9 +88,8 @@ func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 	b = appendBytes(b, r.Value)
 	b = binary.AppendVarint(b, int64(len(r.Headers)))
 	for _, h := range r.Headers {
-		b = binary.AppendVarint(b, int64(len(h.Key)))
-		b = append(b, h.Key...)
-		b = appendBytes(b, h.Value)
+		b = appendString(b, h.Key)
+		b = appendString(b, h.Value)
 	}
 	return b
 }
@@ -109,6 +108,10 @@ func appendBytes(b, v []byte) []byte {
 	if v == nil {
 		return binary.AppendVarint(b, -1)
 	}
+	return append(binary.AppendVarint(b, int64(len(v))), v...)
+}
+
+func appendString(b []byte, v string) []byte {
 	return append(binary.AppendVarint(b, int64(len(v))), v...)
 }
 

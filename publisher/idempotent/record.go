@@ -42,10 +42,7 @@ func (e *RefusedError) Error() string {
 func (e *RefusedError) Unwrap() error { return e.Code }
 
 // Header is one record header.
-type Header struct {
-	Key   string
-	Value []byte
-}
+type Header struct{ Key, Value string }
 
 // Record is one record to produce. It and what it refers to belong to the
 // producer until it is settled.
