@@ -1,0 +1,21 @@
+package main
+
+import (
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// dieWithParent has the kernel kill the process when the thread that starts it ends.
+func dieWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}
+
+// sleepUntil sleeps in the kernel, which wakes within some 60 µs. Go's timers round up to a millisecond when nothing
+// else runs, and that would be a part of every latency measured.
+func sleepUntil(t time.Time) {
+	for left := time.Until(t); left > 0; left = time.Until(t) {
+		request := syscall.NsecToTimespec(left.Nanoseconds())
+		_ = syscall.Nanosleep(&request, nil) // a signal may end it early
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package main
+
+import (
+	"os/exec"
+	"time"
+)
+
+// dieWithParent does nothing where the system has no parent-death signal.
+func dieWithParent(*exec.Cmd) {}
+
+// sleepUntil sleeps as exactly as Go's timers do.
+func sleepUntil(t time.Time) { time.Sleep(time.Until(t)) }
