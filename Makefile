@@ -70,6 +70,9 @@ module: ## give the module the name it is hosted by: make module NAME=github.com
 	sed -E -i.before "s#(pkg: |module-path: )$$old(/|,|\$$)#\1$(NAME)\2#" .golangci.yml; \
 	find . -name '*.before' -not -path './.git/*' -delete; \
 	go mod edit -module "$(NAME)"; \
+	cd internal/bench; version="$$(go list -m -f '{{.Version}}' "$$old")"; \
+	go mod edit -module "$(NAME)/internal/bench" -droprequire "$$old" -dropreplace "$$old" \
+	  -require "$(NAME)@$$version" -replace "$(NAME)=../.."; \
 	echo "module $$old is now $(NAME)"
 
 .PHONY: clean
