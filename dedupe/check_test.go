@@ -3,6 +3,7 @@ package dedupe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -167,7 +168,12 @@ func TestMetrics(t *testing.T) {
 		refused(t, d, "a", ErrBusy)
 		c.Confirm()
 		claim(t, d, "a", Duplicate)
-		s.waitValue(t, "a", "done")
+		testenv.Eventually(t, soon, func() error {
+			if n := d.State().PendingConfirms; n != 0 {
+				return fmt.Errorf("%d confirms pending", n)
+			}
+			return nil
+		})
 		got := gather(t, reg)
 		for name, want := range map[string]float64{
 			"sluice_redis_up":                              1,

@@ -123,6 +123,21 @@ func TestRecord(t *testing.T) {
 	})
 }
 
+func TestForwardedHeadersAreBounded(t *testing.T) {
+	p := &Publisher{}
+	m := message(t, `{"event_id":"e","event_type":"email_sent"}`)
+	for i := range 100 {
+		m.Headers = append(m.Headers, Header{fmt.Sprint("X-Cio-Extra-", i), strings.Repeat("x", 4000)})
+	}
+	sum := 0
+	for _, h := range p.eventRecord(m).Headers {
+		sum += len(h.Key) + len(h.Value)
+	}
+	if sum > 17<<10 {
+		t.Errorf("%d bytes of headers", sum)
+	}
+}
+
 func TestDeadLetters(t *testing.T) {
 	both(t, func(t *testing.T, env *testenv.Env) {
 		p := run(t, options(env.Prefix, env.Brokers()))

@@ -21,10 +21,13 @@ const (
 	headerTime        = "sluice-time"
 )
 
-// maxForwarded bounds what is copied of one received HTTP header; longer ones
-// are left out, so that headers can't outgrow the room that the topics' size
-// limit leaves for them.
-const maxForwarded = 4096
+// Received HTTP headers are outside the signature. Longer ones, and those
+// beyond the sum, are left out, so that headers can't outgrow the room that the
+// topics' size limit leaves for them.
+const (
+	maxForwarded    = 4 << 10
+	maxForwardedSum = 16 << 10
+)
 
 // Header is a received HTTP header to pass on.
 type Header struct{ Name, Value string }
@@ -80,8 +83,11 @@ func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 	if m.DedupeSkipped {
 		add(headerDedupe, "skipped")
 	}
+	room := maxForwardedSum
 	for _, x := range m.Headers {
-		if len(x.Value) <= maxForwarded {
+		size := len(x.Name) + len(x.Value)
+		if size <= maxForwarded && size <= room {
+			room -= size
 			add(forwardedName(x.Name), x.Value)
 		}
 	}
