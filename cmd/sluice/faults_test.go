@@ -77,6 +77,21 @@ func (l *ledger) check(t *testing.T, env *testenv.Env) {
 	}
 }
 
+// finish ends the instance and wants a clean exit, a balanced ledger, and no
+// answer but 200 and 503.
+func (l *ledger) finish(t *testing.T, env *testenv.Env, s *instance) {
+	t.Helper()
+	if code := s.Terminate(t, 30*time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	l.check(t, env)
+	for code := range l.codes {
+		if code != http.StatusOK && code != http.StatusServiceUnavailable {
+			t.Errorf("answers %v", l.codes)
+		}
+	}
+}
+
 // load posts one event after another from each of n clients until ctx ends;
 // what isn't acknowledged is sent again, as the sender does.
 func (l *ledger) load(ctx context.Context, t *testing.T, clients int, urls ...string) *sync.WaitGroup {
@@ -194,17 +209,9 @@ func TestFrozenServers(t *testing.T) {
 			sleep(ctx, 4*time.Second)
 			cancel()
 			wg.Wait()
-			if code := s.Terminate(t, 30*time.Second); code != 0 {
-				t.Errorf("exit code %d", code)
-			}
-			l.check(t, env)
+			l.finish(t, env, s)
 			if l.worst > 2*time.Second {
 				t.Errorf("an answer took %v", l.worst)
-			}
-			for code := range l.codes {
-				if code != http.StatusOK && code != http.StatusServiceUnavailable {
-					t.Errorf("answers %v", l.codes)
-				}
 			}
 		})
 	}
@@ -229,15 +236,7 @@ func TestKilledServers(t *testing.T) {
 	sleep(ctx, 3*time.Second)
 	cancel()
 	wg.Wait()
-	if code := s.Terminate(t, 30*time.Second); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	l.check(t, env)
-	for code := range l.codes {
-		if code != http.StatusOK && code != http.StatusServiceUnavailable {
-			t.Errorf("answers %v", l.codes)
-		}
-	}
+	l.finish(t, env, s)
 }
 
 // TestThreeBrokersOneKilled runs on a cluster of three that loses leaders and
@@ -260,15 +259,7 @@ func TestThreeBrokersOneKilled(t *testing.T) {
 	sleep(ctx, 2*time.Second)
 	cancel()
 	wg.Wait()
-	if code := s.Terminate(t, 30*time.Second); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	l.check(t, env)
-	for code := range l.codes {
-		if code != http.StatusOK && code != http.StatusServiceUnavailable {
-			t.Errorf("answers %v", l.codes)
-		}
-	}
+	l.finish(t, env, s)
 }
 
 // TestTerminatedUnderLoad sends SIGTERM while keep-alive clients post without
