@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -50,6 +51,29 @@ func Parse(body []byte) (Event, error) {
 	return ev, nil
 }
 
+// decoder is a JSON decoder and the buffer that it reads.
+type decoder struct {
+	json jsontext.Decoder
+	body bytes.Buffer
+}
+
+//nolint:gochecknoglobals // spares each body the making of a decoder; nobody sees its state
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// open begins with a body, which is read in place, without copying or writing.
+func (d *decoder) open(body []byte) reader {
+	d.body = *bytes.NewBuffer(body)
+	d.json.Reset(&d.body, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return reader{&d.json}
+}
+
+// free forgets the body.
+func (d *decoder) free() {
+	d.body = bytes.Buffer{}
+	d.json.Reset(&d.body)
+	decoders.Put(d)
+}
+
 // envelope is what of a body matters here, as found.
 type envelope struct {
 	id, objectType, metric, eventType str
@@ -81,9 +105,9 @@ func (s str) exact() string {
 
 // read fills e from body. With an error e holds what came before it.
 func (e *envelope) read(body []byte) (Reason, error) {
-	// The decoder reads a bytes.Buffer in place, without copying or writing.
-	r := reader{jsontext.NewDecoder(bytes.NewBuffer(body),
-		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))}
+	d := decoders.Get().(*decoder)
+	defer d.free()
+	r := d.open(body)
 
 	isObject := r.PeekKind() == jsontext.KindBeginObject
 	var err error
