@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -56,22 +54,11 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, p *process) er
 	if c.InsecureNoSignature {
 		log.Warn("SIGNATURES ARE NOT CHECKED: whoever reaches the port can write to the topics")
 	}
-	setMemory(int64(c.MaxInFlightBytes))
 	s, err := open(ctx, &c.Config, log)
 	if err != nil {
 		return err
 	}
 	return s.serve(ctx)
-}
-
-// setMemory has the garbage collector run a quarter as often as it would,
-// since little of what a request allocates outlives it, as long as the heap is
-// small against the bodies that may be in flight. GOGC and GOMEMLIMIT win.
-func setMemory(bodies int64) {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(400)
-		debug.SetMemoryLimit(256<<20 + 2*bodies)
-	}
 }
 
 // service is everything that runs:
