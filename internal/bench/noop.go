@@ -25,7 +25,8 @@ const (
 	noopMaxBytes      = ingest.DefaultMaxInFlightBytes
 	noopHeaderTimeout = 5 * time.Second
 	noopIdleTimeout   = 90 * time.Second
-	noopWriteTimeout  = ingest.DefaultBodyTimeout + ingest.DefaultDiscardTimeout + ingest.DefaultRequestTimeout + 5*time.Second
+	noopBodyTimeout   = 20 * time.Second
+	noopWriteTimeout  = noopBodyTimeout + ingest.DefaultDiscardTimeout + ingest.DefaultRequestTimeout + 5*time.Second
 )
 
 // noopAnswer is as long as sluice's answers are.
@@ -75,7 +76,7 @@ func (n *noop) webhook(c echo.Context) error {
 		return echo.ErrServiceUnavailable
 	}
 	control := http.NewResponseController(c.Response())
-	if err := control.SetReadDeadline(time.Now().Add(ingest.DefaultBodyTimeout)); err != nil {
+	if err := control.SetReadDeadline(time.Now().Add(noopBodyTimeout)); err != nil {
 		return err
 	}
 	body := make([]byte, size)

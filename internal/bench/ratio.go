@@ -82,7 +82,7 @@ func ratio(s *stage, o ratioOptions, out io.Writer) {
 	b.warmUp(o)
 
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "conns\tserver\trequests/s\t(min–max)\tratio\t(min–max)\tby CPU\tCPU µs/event: server\tkafka\tredis\tgenerator\tother CPU\t")
+	fmt.Fprintln(table, "conns\tserver\trequests/s\t(min–max)\tratio\t(min–max)\tCPU ratio\tCPU µs/event: server\tkafka\tredis\tgenerator\tother CPU\t")
 	var findings []string
 	for _, conns := range o.conns {
 		contenders := []*contender{{server: noop, kept: b.ledger("")}, b.contender("sluice", b.options.binary, conns)}
@@ -123,7 +123,7 @@ func (b *bed) contender(name, binary string, conns int) *contender {
 func (b *bed) compete(contenders []*contender, conns int, o ratioOptions) {
 	r := new(requests)
 	for round := range o.rounds + 1 { // the first doesn't count: the servers are new
-		progress := fmt.Sprintf("%d connections, round %d:", conns, round)
+		progress := []string{fmt.Sprintf("%d connections, round %d:", conns, round)}
 		for _, c := range contenders {
 			c.kept.fill(r, o.events(o.duration))
 			x := b.round(c.server, conns, r, o.duration)
@@ -131,9 +131,9 @@ func (b *bed) compete(contenders []*contender, conns int, o ratioOptions) {
 			if round > 0 {
 				c.rounds = append(c.rounds, x)
 			}
-			progress += fmt.Sprintf(" %s %.0f/s", c.server.name, x.rate())
+			progress = append(progress, fmt.Sprintf("%s %.0f/s", c.server.name, x.rate()))
 		}
-		b.stage.Log(progress)
+		b.stage.Log(strings.Join(progress, " "))
 	}
 }
 
@@ -197,8 +197,8 @@ func (c *contender) row(table io.Writer, conns int, noop *contender) {
 		fmt.Fprint(table, "\t\t\t")
 	} else {
 		ratios := column(func(round int, x sample) float64 { return x.rate() / noop.rounds[round].rate() })
-		byCPU := column(func(round int, x sample) float64 { return noop.rounds[round].total() / x.total() })
-		fmt.Fprintf(table, "%.3f\t%.3f–%.3f\t%.3f\t", ratios.median, ratios.low, ratios.high, byCPU.median)
+		cpuRatios := column(func(round int, x sample) float64 { return noop.rounds[round].total() / x.total() })
+		fmt.Fprintf(table, "%.3f\t%.3f–%.3f\t%.3f\t", ratios.median, ratios.low, ratios.high, cpuRatios.median)
 	}
 	for _, process := range []string{"server", "kafka", "redis", "generator"} {
 		fmt.Fprintf(table, "%.1f\t", column(func(_ int, x sample) float64 { return x.perEvent(process) }).median)

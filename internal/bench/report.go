@@ -83,7 +83,7 @@ const unknown = "?"
 
 // output is what a program prints.
 func output(ctx context.Context, name string, args ...string) string {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // a developer's own tools
 	if err != nil {
 		return unknown
 	}

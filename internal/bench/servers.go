@@ -25,7 +25,7 @@ type bedOptions struct {
 func (o *bedOptions) flags(set *flag.FlagSet) {
 	set.Func("sluice", "`path` of a sluice binary to measure instead of building this tree's", absolute(&o.binary))
 	set.IntVar(&o.partitions, "partitions", -1, "partitions of each topic; -1: the broker's default, which is 1 here")
-	set.Func("set", "`SLUICE_NAME=value`: an environment variable for sluice (may be repeated)", func(setting string) error {
+	set.Func("set", "`SLUICE_NAME=value`: an environment variable for sluice (may be repeated; leave its log at info or below, which tells its address)", func(setting string) error {
 		o.settings = append(o.settings, setting)
 		return nil
 	})
@@ -72,7 +72,7 @@ func buildSluice(s *stage) string {
 		s.Fatalf("looking for sluice's source (run this in internal/bench): %v", err)
 	}
 	binary := filepath.Join(s.TempDir(), "sluice")
-	cmd := exec.CommandContext(s.ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/sluice")
+	cmd := exec.CommandContext(s.ctx, "go", "build", "-trimpath", "-o", binary, "./cmd/sluice") //nolint:gosec // a developer's own tools
 	cmd.Dir = strings.TrimSpace(string(root))
 	if output, err := cmd.CombinedOutput(); err != nil {
 		s.Fatalf("building sluice: %v: %s", err, output)

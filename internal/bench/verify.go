@@ -122,6 +122,7 @@ func readTopic(ctx context.Context, bootstrap []string, topic string, each func(
 	defer cancel()
 	runtime.LockOSThread() // kcat ends with the thread that started it
 	defer runtime.UnlockOSThread()
+	//nolint:gosec // addresses and names that this program made
 	cmd := exec.CommandContext(ctx, "kcat", "-b", strings.Join(bootstrap, ","), "-C", "-t", topic, "-o", "beginning",
 		"-e", "-q", "-f", `%s\n`, "-X", "check.crcs=true", "-X", "fetch.wait.max.ms=20")
 	dieWithParent(cmd)
