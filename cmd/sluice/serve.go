@@ -130,7 +130,7 @@ func (s *service) serve(ctx context.Context) error {
 	go func() { failed <- s.admin.Serve() }()
 	go func() { failed <- s.server.Serve() }()
 	s.admin.SetReady()
-	s.log.Info("listening", zap.String("webhook", s.server.URL()+ingest.Path), zap.String("admin", s.admin.URL()))
+	s.log.Info("listening", zap.String("version", thisBuild().version), zap.String("webhook", s.server.URL()+ingest.Path), zap.String("admin", s.admin.URL()))
 
 	var err error
 	running := 2
