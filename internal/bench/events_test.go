@@ -13,7 +13,7 @@ import (
 // TestEvents holds the generator to what the benchmark promises: about 450 bytes, every described type, known by
 // number.
 func TestEvents(t *testing.T) {
-	e := newEvents()
+	e := newEvents(allTypes)
 	types := make(map[string]bool)
 	keys := make(map[string]bool)
 	for _, first := range []uint64{0, 1 << 20, 1 << 40} {
@@ -48,8 +48,8 @@ func TestNumberRefuses(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	r := new(requests)
-	r.fill(newEvents(), 7, 3) // over the first, which is longer
-	r.fill(newEvents(), 5, 2)
+	r.fill(newEvents(allTypes), 7, 3) // over the first, which is longer
+	r.fill(newEvents(allTypes), 5, 2)
 	if r.len() != 2 || len(r.outcomes) != 2 {
 		t.Fatalf("%d requests, %d outcomes", r.len(), len(r.outcomes))
 	}

@@ -30,7 +30,7 @@ func prepared(t *testing.T, addr string, conns, n int) ([]*client, *requests) {
 	}
 	t.Cleanup(func() { hangUp(all) })
 	r := new(requests)
-	r.fill(newEvents(), 0, n)
+	r.fill(newEvents(allTypes), 0, n)
 	return all, r
 }
 

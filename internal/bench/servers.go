@@ -15,16 +15,21 @@ import (
 	"sluice/internal/testenv"
 )
 
+// allTypes is how many types the AsyncAPI document describes.
+const allTypes = 17
+
 // bedOptions are the flags that both modes have.
 type bedOptions struct {
 	binary     string
 	partitions int
+	types      int
 	settings   []string // SLUICE_...=value
 }
 
 func (o *bedOptions) flags(set *flag.FlagSet) {
 	set.Func("sluice", "`path` of a sluice binary to measure instead of building this tree's", absolute(&o.binary))
 	set.IntVar(&o.partitions, "partitions", -1, "partitions of each topic; -1: the broker's default, which is 1 here")
+	set.IntVar(&o.types, "types", allTypes, "event types in turn, and so topics; 4: sent, delivered, opened and clicked e-mails")
 	set.Func("set", "`SLUICE_NAME=value`: an environment variable for sluice (may be repeated; leave its log at info or below, which tells its address)", func(setting string) error {
 		o.settings = append(o.settings, setting)
 		return nil
@@ -55,7 +60,7 @@ type bed struct {
 // newBed starts Kafka and Redis.
 func newBed(s *stage, o bedOptions) *bed {
 	testenv.Need(s, testenv.ServerKafka, testenv.ServerRedis, testenv.ServerKcat)
-	b := &bed{stage: s, options: o, events: newEvents()}
+	b := &bed{stage: s, options: o, events: newEvents(o.types)}
 	if o.binary == "" {
 		b.options.binary = buildSluice(s)
 	}

@@ -7,7 +7,7 @@ import (
 
 // TestFinding shows that each kind of difference is found.
 func TestFinding(t *testing.T) {
-	e := newEvents()
+	e := newEvents(allTypes)
 	const first = 100
 	topic := func(n uint64) string { return "p_" + e.eventType(n) }
 	type record struct {
