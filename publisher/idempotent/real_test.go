@@ -89,6 +89,14 @@ func connect(t *testing.T, brokers []string, change func(*Options)) *Producer {
 		cancel()
 		tr.CloseIdleConnections()
 	})
+	testenv.Eventually(t, 30*time.Second, func() error { // a broker that has just started has none to give
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.producerID < 0 {
+			return errors.New("no producer id yet")
+		}
+		return nil
+	})
 	return p
 }
 
