@@ -8,7 +8,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Grammar is the kong option that makes the flags of every command that embeds [Config] ours: kong takes their text
+// Grammar is the kong option that makes the flags of every command that embeds [Config] ours. A command that uses only
+// some of the settings names their groups in a tag, groups:"Kafka,Topics", and has only those flags. Kong takes their text
 // without reading it, so that Load can read it as it reads the other sources', and says all that is wrong at once.
 //
 // Kong's own env tag and resolvers aren't used, because their order is another: a resolver is asked for every flag that
@@ -17,31 +18,33 @@ func Grammar() kong.Option {
 	return kong.PostBuild(func(k *kong.Kong) error {
 		return kong.Visit(k.Model, func(visited kong.Visitable, next kong.Next) error {
 			if node, ok := visited.(*kong.Node); ok {
-				takeOver(node.Target, node.Flags)
+				node.Flags = takeOver(node.Target, node.Flags)
 			}
 			if app, ok := visited.(*kong.Application); ok {
-				takeOver(app.Target, app.Flags)
+				app.Flags = takeOver(app.Target, app.Flags)
 			}
 			return next(nil)
 		})
 	})
 }
 
-// takeOver finds the Config embedded in a command and gives each of its flags a mapper that keeps the text.
-func takeOver(command reflect.Value, flags []*kong.Flag) {
-	if command.Kind() != reflect.Struct {
-		return
+// takeOver finds the Config embedded in a command and gives each of its flags a mapper that keeps the text. It returns
+// the flags without those of the groups that the command doesn't name.
+func takeOver(command reflect.Value, flags []*kong.Flag) []*kong.Flag {
+	embedded, groups := embeddedIn(command)
+	if embedded == nil {
+		return flags
 	}
 	settings := make(map[any]Setting)
-	for i := range command.NumField() {
-		if embedded := command.Field(i); command.Type().Field(i).Anonymous && embedded.Type() == reflect.TypeFor[Config]() {
-			for _, f := range fieldsOf(embedded.Addr().Interface().(*Config)) {
-				settings[f.pointer()] = f.Setting
-			}
-		}
+	for _, f := range fieldsOf(embedded) {
+		settings[f.pointer()] = f.Setting
 	}
+	var kept []*kong.Flag
 	for _, flag := range flags {
 		setting, ours := settings[flag.Target.Addr().Interface()]
+		if !ours || setting.in(groups) {
+			kept = append(kept, flag)
+		}
 		if !ours {
 			continue
 		}
@@ -51,6 +54,28 @@ func takeOver(command reflect.Value, flags []*kong.Flag) {
 			flag.Group.Title = flag.Group.Key + ":"
 		}
 	}
+	return kept
+}
+
+// embeddedIn finds the Config embedded in a command, and the groups in its tag, nil for all:
+//
+//	config.Config `groups:"Kafka,Topics"`
+func embeddedIn(command reflect.Value) (*Config, []string) {
+	if command.Kind() != reflect.Struct {
+		return nil, nil
+	}
+	for i := range command.NumField() {
+		declared := command.Type().Field(i)
+		if !declared.Anonymous || declared.Type != reflect.TypeFor[Config]() {
+			continue
+		}
+		var groups []string
+		if names := declared.Tag.Get("groups"); names != "" {
+			groups = strings.Split(names, ",")
+		}
+		return command.Field(i).Addr().Interface().(*Config), groups
+	}
+	return nil, nil
 }
 
 // flagText is the mapper of a setting's flag. It keeps the text that was given last.
@@ -92,6 +117,15 @@ func (t *flagText) PlaceHolder(flag *kong.Flag) string {
 	default:
 		return "DURATION"
 	}
+}
+
+// SourcesOf is the command line together with the environment, for the groups of settings that the command uses.
+func SourcesOf(parsed *kong.Context, environ []string) Sources {
+	src := Sources{Flags: FlagsOf(parsed), Environ: environ}
+	if command := parsed.Selected(); command != nil {
+		_, src.Groups = embeddedIn(command.Target)
+	}
+	return src
 }
 
 // FlagsOf collects the flags of the embedded [Config] that were on the command line, for [Sources].

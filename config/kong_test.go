@@ -18,6 +18,10 @@ type program struct {
 	Show struct {
 		Config
 	} `cmd:"" help:"Show."`
+	Tail struct {
+		Config `groups:"Kafka,Topics"`
+		Since  string `help:"Not a setting."`
+	} `cmd:"" help:"Tail."`
 	Send struct {
 		Topic string `default:"own" help:"Not a setting either."`
 	} `cmd:"" help:"Send."`
@@ -117,5 +121,36 @@ func TestHelp(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(out)
+	}
+}
+
+// TestGroups checks that a command with some groups has only their flags, and minds only their mistakes.
+func TestGroups(t *testing.T) {
+	if _, _, _, err := parse(t, "tail", "--listen=:1"); err == nil {
+		t.Error("a flag of another group is taken")
+	}
+	environ := []string{"SLUICE_LISTEN=nowhere", "SLUICE_KAFKA_BROKERS=k:1", "SLUICE_INSTANCE=i", "SLUICE_REDIS_URL=redis://r/0"}
+	p, parsed, _, err := parse(t, "tail", "--topic=t", "--config=", "--since=1h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Load(&p.Tail.Config, SourcesOf(parsed, environ))
+	if err != nil || len(report.Warnings) != 0 {
+		t.Errorf("without a signing key and with a wrong listen address: %v, warnings %q", err, report.Warnings)
+	}
+	if p.Tail.Topic != "t" || p.Tail.KafkaBrokers[0] != "k:1" || p.Tail.Since != "1h" {
+		t.Errorf("got %+v", p.Tail)
+	}
+	for _, wrong := range []string{"SLUICE_KAFKA_BROKERS=nowhere", "SLUICE_KAFKA_BROKER=k:1"} {
+		if _, err := Load(&p.Tail.Config, SourcesOf(parsed, []string{wrong})); err == nil {
+			t.Errorf("%s is passed over", wrong)
+		}
+	}
+	p, parsed, _, err = parse(t, "show")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(&p.Show.Config, SourcesOf(parsed, environ)); err == nil {
+		t.Error("a command with all settings minds none")
 	}
 }

@@ -13,7 +13,10 @@ type Sources struct {
 	// Flags holds the flags given on the command line, by name without dashes: see [FlagsOf].
 	Flags map[string]string
 	// Environ holds the environment as "NAME=value" pairs, as os.Environ returns it.
-	Environ  []string
+	Environ []string
+	// Groups are the headings of the settings that the command uses; nil stands for all. What is wrong with other
+	// settings doesn't keep it from running, nor does a missing signing key unless HTTP is among them.
+	Groups   []string
 	ReadFile func(path string) ([]byte, error)
 	Hostname func() (string, error)
 }
@@ -59,6 +62,9 @@ func Load(into *Config, src Sources) (Report, error) {
 	l.check()
 
 	report := Report{Rows: l.rows(), Warnings: l.warnings}
+	if src.Groups != nil {
+		report.Warnings = nil // they are about serving
+	}
 	if len(l.problems) > 0 {
 		return report, &InvalidError{Problems: l.problems}
 	}
@@ -222,7 +228,9 @@ func (l *loader) field(pointer any) *field {
 func (l *loader) refuse(pointer any, format string, args ...any) {
 	f := l.field(pointer)
 	f.refuse = true
-	l.problems = append(l.problems, f.label()+": "+fmt.Sprintf(format, args...))
+	if f.in(l.src.Groups) {
+		l.problems = append(l.problems, f.label()+": "+fmt.Sprintf(format, args...))
+	}
 }
 
 // usable reports whether none of the settings kept at the pointers has been refused.

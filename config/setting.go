@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -81,6 +82,11 @@ func describe(declared reflect.StructField, group string) Setting {
 		s.FileEnv = s.Env + "_FILE"
 	}
 	return s
+}
+
+// in reports whether the setting belongs to one of the groups; nil stands for all. config belongs to every command.
+func (s Setting) in(groups []string) bool {
+	return groups == nil || s.Group == "" || slices.Contains(groups, s.Group)
 }
 
 // Name is the key, or "config" for the setting that has none.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"sluice/publisher/connect"
 )
 
 // EventTypePlaceholder stands for the event type in [TopicOptions.Template].
@@ -27,7 +29,7 @@ const (
 // Options configure a [Publisher].
 type Options struct {
 	Brokers  []string // required, host:port
-	Connect  ConnectOptions
+	Connect  connect.Options
 	Topics   TopicOptions
 	Key      KeyMode // default KeyCustomer
 	Log      *zap.Logger

@@ -10,6 +10,7 @@ import (
 	kafka "github.com/segmentio/kafka-go"
 	"go.uber.org/zap"
 
+	"sluice/publisher/connect"
 	"sluice/publisher/idempotent"
 )
 
@@ -51,7 +52,7 @@ func New(o Options) (*Publisher, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	transport, err := newTransport(ctx, o.Connect)
+	transport, err := connect.NewTransport(ctx, o.Connect)
 	if err != nil {
 		stop()
 		return nil, err

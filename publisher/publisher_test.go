@@ -18,6 +18,7 @@ import (
 
 	"sluice/event"
 	"sluice/internal/testenv"
+	"sluice/publisher/connect"
 	"sluice/publisher/idempotent"
 )
 
@@ -200,19 +201,6 @@ func TestNewTypesGetTopicsUpToTheCap(t *testing.T) {
 	})
 }
 
-// TestSpecialNames checks types whose topic would be one of the special ones.
-func TestSpecialNames(t *testing.T) {
-	tt := &topics{prefix: "customerio_", opts: TopicOptions{DeadLetter: "customerio_dead_letter", Overflow: "customerio_other"}}
-	for typ, want := range map[string]string{
-		"email_sent": "customerio_email_sent", "dead_letter": "customerio_other", "other": "customerio_other",
-		strings.Repeat("x", 240): "customerio_other",
-	} {
-		if got := tt.name(typ); got != want {
-			t.Errorf("%s → %s, want %s", typ, got, want)
-		}
-	}
-}
-
 func TestCreationSwitchedOff(t *testing.T) {
 	both(t, func(t *testing.T, env *testenv.Env) {
 		o := options(env.Prefix, env.Brokers())
@@ -361,14 +349,14 @@ func TestLogins(t *testing.T) {
 	for _, mechanism := range []string{"plain", "scram-sha-256", "scram-sha-512"} {
 		t.Run(mechanism, func(t *testing.T) {
 			o := options("login-"+mechanism, c.Bootstrap())
-			o.Connect = ConnectOptions{
-				TLS:  &TLSOptions{CAFile: c.TLS().CAFile},
-				SASL: &SASLOptions{mechanism, user.Name, user.Password},
+			o.Connect = connect.Options{
+				TLS:  &connect.TLS{CAFile: c.TLS().CAFile},
+				SASL: &connect.SASL{Mechanism: mechanism, Username: user.Name, Password: user.Password},
 			}
 			if out := publish(t, run(t, o), message(t, `{"event_id":"e","event_type":"email_sent"}`)); out != Published {
 				t.Errorf("outcome %v", out)
 			}
-			o.Connect.SASL = &SASLOptions{mechanism, user.Name, "wrong"}
+			o.Connect.SASL = &connect.SASL{Mechanism: mechanism, Username: user.Name, Password: "wrong"}
 			o.Log = zap.NewNop()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
@@ -384,11 +372,11 @@ func TestLogins(t *testing.T) {
 }
 
 func TestConnectOptionsAreChecked(t *testing.T) {
-	for name, c := range map[string]ConnectOptions{
-		"unknown mechanism": {SASL: &SASLOptions{Mechanism: "gssapi"}},
-		"no such CA":        {TLS: &TLSOptions{CAFile: "testdata/missing.pem"}},
-		"not a CA":          {TLS: &TLSOptions{CAFile: "publisher.go"}},
-		"half a pair":       {TLS: &TLSOptions{CertFile: "publisher.go"}},
+	for name, c := range map[string]connect.Options{
+		"unknown mechanism": {SASL: &connect.SASL{Mechanism: "gssapi"}},
+		"no such CA":        {TLS: &connect.TLS{CAFile: "testdata/missing.pem"}},
+		"not a CA":          {TLS: &connect.TLS{CAFile: "publisher.go"}},
+		"half a pair":       {TLS: &connect.TLS{CertFile: "publisher.go"}},
 	} {
 		o := options("x", []string{"127.0.0.1:1"})
 		o.Connect = c
@@ -401,7 +389,7 @@ func TestConnectOptionsAreChecked(t *testing.T) {
 func TestClientCertificate(t *testing.T) {
 	c := testenv.Kafka(t, testenv.WithClientCerts())
 	o := options("mtls", c.Bootstrap())
-	o.Connect.TLS = &TLSOptions{CAFile: c.TLS().CAFile, CertFile: c.TLS().ClientCertFile, KeyFile: c.TLS().ClientKeyFile}
+	o.Connect.TLS = &connect.TLS{CAFile: c.TLS().CAFile, CertFile: c.TLS().ClientCertFile, KeyFile: c.TLS().ClientKeyFile}
 	if out := publish(t, run(t, o), message(t, `{"event_id":"e","event_type":"email_sent"}`)); out != Published {
 		t.Errorf("outcome %v", out)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,9 +37,6 @@ type topics struct {
 	log      *zap.Logger
 	existing prometheus.Gauge
 
-	prefix, suffix string
-	single         bool // the template has no placeholder
-
 	life context.Context //nolint:containedctx // ends creations; they are started on demand
 	wg   sync.WaitGroup
 
@@ -70,9 +66,6 @@ func newTopics(life context.Context, o Options, prod *idempotent.Producer, adm *
 	if o.Registry != nil {
 		o.Registry.MustRegister(t.existing)
 	}
-	var found bool
-	t.prefix, t.suffix, found = strings.Cut(o.Topics.Template, EventTypePlaceholder)
-	t.single = !found
 	prod.Watch(t.wanted()...)
 	return t
 }
@@ -80,36 +73,23 @@ func newTopics(life context.Context, o Options, prod *idempotent.Producer, adm *
 // wanted are the topics that exist from the start.
 func (t *topics) wanted() []string {
 	names := []string{t.opts.DeadLetter}
-	if t.single {
+	if !t.opts.PerType() {
 		return append(names, t.opts.Template)
 	}
 	names = append(names, t.opts.Overflow)
 	for _, typ := range t.opts.Types {
-		names = append(names, t.name(typ))
+		names = append(names, t.opts.Name(typ))
 	}
 	return names
-}
-
-// name is the topic of an event type. A type that would land on one of the
-// two special topics goes to the overflow topic.
-func (t *topics) name(eventType string) string {
-	if t.single {
-		return t.opts.Template
-	}
-	name := t.prefix + eventType + t.suffix
-	if name == t.opts.DeadLetter || len(name) > 249 { // Kafka's limit
-		return t.opts.Overflow
-	}
-	return name
 }
 
 // find returns a topic with at least one partition for the event type: its
 // own, or the overflow topic. It waits for Kafka, and for the topic's
 // creation, until ctx ends.
 func (t *topics) find(ctx context.Context, eventType string) (string, int, error) {
-	name := t.name(eventType)
+	name := t.opts.Name(eventType)
 	n, err := t.ensure(ctx, name, eventType)
-	if !errors.Is(err, errNoTopic) || name == t.opts.Overflow || t.single {
+	if !errors.Is(err, errNoTopic) || name == t.opts.Overflow || !t.opts.PerType() {
 		return name, n, err
 	}
 	n, oerr := t.ensure(ctx, t.opts.Overflow, "")
@@ -187,7 +167,7 @@ func (t *topics) create(ctx context.Context, name, eventType string) error {
 }
 
 // limited reports whether the topic counts against TopicOptions.Max.
-func (t *topics) limited(eventType string) bool { return eventType != "" && !t.single }
+func (t *topics) limited(eventType string) bool { return eventType != "" && t.opts.PerType() }
 
 func (t *topics) createNow(ctx context.Context, name, eventType string) error {
 	exists, n, err := t.list(ctx, name)
@@ -241,8 +221,7 @@ func (t *topics) list(ctx context.Context, name string) (exists bool, n int, err
 	listed := map[string]bool{}
 	for _, x := range names {
 		exists = exists || x == name
-		if len(x) > len(t.prefix)+len(t.suffix) && strings.HasPrefix(x, t.prefix) && strings.HasSuffix(x, t.suffix) &&
-			x != t.opts.DeadLetter && x != t.opts.Overflow {
+		if _, led := t.opts.EventType(x); led {
 			listed[x] = true
 		}
 	}

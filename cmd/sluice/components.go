@@ -12,6 +12,7 @@ import (
 	"sluice/ingest"
 	"sluice/ingest/signature"
 	"sluice/publisher"
+	"sluice/publisher/connect"
 )
 
 // headerRoom is what a record's headers and key may take beyond its value, at
@@ -30,19 +31,25 @@ func newDeduper(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*
 	})
 }
 
-func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
-	connect := publisher.ConnectOptions{ClientID: c.KafkaClientID}
+// connection says how to reach Kafka.
+func connection(c *config.Config) connect.Options {
+	o := connect.Options{ClientID: c.KafkaClientID}
 	if c.KafkaTLS {
-		connect.TLS = &publisher.TLSOptions{
+		o.TLS = &connect.TLS{
 			CAFile: c.KafkaTLSCA, CertFile: c.KafkaTLSCert, KeyFile: c.KafkaTLSKey,
 			ServerName: c.KafkaTLSServerName, InsecureSkipVerify: c.KafkaTLSInsecureSkipVerify,
 		}
 	}
 	if c.KafkaSASLMechanism != "" {
-		connect.SASL = &publisher.SASLOptions{
+		o.SASL = &connect.SASL{
 			Mechanism: c.KafkaSASLMechanism, Username: c.KafkaSASLUsername, Password: c.KafkaSASLPassword.Reveal(),
 		}
 	}
+	return o
+}
+
+// topicOptions says which topics there are.
+func topicOptions(c *config.Config) publisher.TopicOptions {
 	types := event.Described()
 	names := make([]string, 0, len(types))
 	for _, t := range types {
@@ -54,15 +61,19 @@ func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) 
 			Partitions: o.Partitions, Replication: o.Replication, Retention: time.Duration(o.Retention),
 		}
 	}
+	return publisher.TopicOptions{
+		Template: c.Topic, DeadLetter: c.DeadLetterTopic, Overflow: c.OverflowTopic,
+		Types: names, Max: c.MaxTopics, Create: c.CreateTopics,
+		Partitions: c.Partitions, Replication: c.Replication, Retention: time.Duration(c.Retention),
+		MaxMessageBytes: int(c.MaxBody) + headerRoom, Overrides: overrides, DedupeTTL: c.DedupeTTL,
+	}
+}
+
+func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
 	return publisher.New(publisher.Options{
-		Brokers: c.KafkaBrokers, Connect: connect, Key: publisher.KeyMode(c.Key),
-		Topics: publisher.TopicOptions{
-			Template: c.Topic, DeadLetter: c.DeadLetterTopic, Overflow: c.OverflowTopic,
-			Types: names, Max: c.MaxTopics, Create: c.CreateTopics,
-			Partitions: c.Partitions, Replication: c.Replication, Retention: time.Duration(c.Retention),
-			MaxMessageBytes: int(c.MaxBody) + headerRoom, Overrides: overrides, DedupeTTL: c.DedupeTTL,
-		},
-		Log: log, Registry: reg,
+		Brokers: c.KafkaBrokers, Connect: connection(c), Key: publisher.KeyMode(c.Key),
+		Topics: topicOptions(c),
+		Log:    log, Registry: reg,
 	})
 }
 

@@ -36,7 +36,7 @@ Examples:
 
 // Run loads the configuration and prints it, also when it is invalid.
 func (c *configCmd) Run(parsed *kong.Context, p *process) error {
-	report, invalid := config.Load(&c.Config, config.Sources{Flags: config.FlagsOf(parsed), Environ: p.environ})
+	report, invalid := config.Load(&c.Config, config.SourcesOf(parsed, p.environ))
 	var err error
 	switch c.Output {
 	case "yaml":

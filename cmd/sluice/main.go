@@ -28,6 +28,9 @@ const (
 // cli is the command line. The order is that of the help.
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Receive webhooks and write them to Kafka."`
+	Send    sendCmd    `cmd:"" help:"Send signed events as Customer.io does."`
+	Tail    tailCmd    `cmd:"" help:"Print events from the topics as they arrive."`
+	Explain explainCmd `cmd:"" help:"Say what becomes of a request, and why its signature fails."`
 	Config  configCmd  `cmd:"" help:"Show the configuration in force and where each value comes from."`
 	Version versionCmd `cmd:"" help:"Show version, commit and Go version."`
 }
@@ -35,13 +38,14 @@ type cli struct {
 // process is what a command may use of the process that it runs in.
 type process struct {
 	environ        []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := run(ctx, os.Args[1:], &process{environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr})
+	code := run(ctx, os.Args[1:], &process{environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
 	stop()
 	os.Exit(code)
 }

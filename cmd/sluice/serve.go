@@ -39,7 +39,7 @@ Examples:
 
 // Run serves until ctx ends and everything is drained, or until a part fails.
 func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, p *process) error {
-	report, err := config.Load(&c.Config, config.Sources{Flags: config.FlagsOf(parsed), Environ: p.environ})
+	report, err := config.Load(&c.Config, config.SourcesOf(parsed, p.environ))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,7 @@
-package publisher
+// Package connect turns connection settings into what kafka-go connects with.
+//
+// It opens no connection itself and knows nothing of topics and records.
+package connect
 
 import (
 	"context"
@@ -16,56 +19,76 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
-// ConnectOptions say how to reach brokers.
-type ConnectOptions struct {
+// Options say how to reach brokers.
+type Options struct {
 	ClientID string
-	TLS      *TLSOptions  // nil = plaintext
-	SASL     *SASLOptions // nil = no login
+	TLS      *TLS  // nil = plaintext
+	SASL     *SASL // nil = no login
 }
 
-// TLSOptions name the files of a TLS connection; all are optional.
-type TLSOptions struct {
+// TLS names the files of a TLS connection; all are optional.
+type TLS struct {
 	CAFile             string // PEM; default: the system's
 	CertFile, KeyFile  string // PEM; client certificate
 	ServerName         string // default: the broker's host name
 	InsecureSkipVerify bool
 }
 
-// SASLOptions are a login. Mechanism is plain, scram-sha-256 or scram-sha-512.
-type SASLOptions struct {
+// SASL is a login. Mechanism is plain, scram-sha-256 or scram-sha-512.
+type SASL struct {
 	Mechanism, Username, Password string
 }
 
-// newTransport returns the connection pool. Connections last until ctx ends.
-func newTransport(ctx context.Context, o ConnectOptions) (*kafka.Transport, error) {
+// NewTransport returns a connection pool for requests. Connections last until ctx ends. The errors name the file or
+// setting that is wrong.
+func NewTransport(ctx context.Context, o Options) (*kafka.Transport, error) {
 	t := &kafka.Transport{
-		Dial:        (&net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		DialTimeout: 3 * time.Second, // with TLS and SASL
+		Dial:        newDialer().DialContext,
+		DialTimeout: dialTimeout,
 		IdleTimeout: 4 * time.Minute, // below the brokers' connections.max.idle.ms of ten
 		// The pool asks for the brokers' addresses only, not for the
-		// metadata of every topic in the cluster; package idempotent asks
-		// for the topics that it needs.
+		// metadata of every topic in the cluster; whoever needs topics
+		// asks for those.
 		MetadataTTL:    time.Second,
 		MetadataTopics: []string{},
 		ClientID:       o.ClientID,
 		Context:        ctx,
 	}
 	var err error
+	t.TLS, t.SASL, err = o.secure()
+	return t, err
+}
+
+// NewDialer returns what a kafka.Reader connects with.
+func NewDialer(o Options) (*kafka.Dialer, error) {
+	d := &kafka.Dialer{DialFunc: newDialer().DialContext, Timeout: dialTimeout, ClientID: o.ClientID}
+	var err error
+	d.TLS, d.SASLMechanism, err = o.secure()
+	return d, err
+}
+
+// dialTimeout bounds a connection with TLS and SASL.
+const dialTimeout = 3 * time.Second
+
+func newDialer() *net.Dialer { return &net.Dialer{Timeout: time.Second, KeepAlive: 15 * time.Second} }
+
+// secure reads the files; what isn't asked for is nil.
+func (o Options) secure() (secured *tls.Config, login sasl.Mechanism, err error) {
 	if o.TLS != nil {
-		if t.TLS, err = newTLS(*o.TLS); err != nil {
-			return nil, fmt.Errorf("Kafka over TLS: %w", err)
+		if secured, err = newTLS(*o.TLS); err != nil {
+			return nil, nil, fmt.Errorf("Kafka over TLS: %w", err)
 		}
 	}
 	if o.SASL != nil {
-		if t.SASL, err = newSASL(*o.SASL); err != nil {
-			return nil, fmt.Errorf("Kafka login: %w", err)
+		if login, err = newSASL(*o.SASL); err != nil {
+			return nil, nil, fmt.Errorf("Kafka login: %w", err)
 		}
 	}
-	return t, nil
+	return secured, login, nil
 }
 
 // newTLS reads the files.
-func newTLS(o TLSOptions) (*tls.Config, error) {
+func newTLS(o TLS) (*tls.Config, error) {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         o.ServerName,
@@ -94,7 +117,7 @@ func newTLS(o TLSOptions) (*tls.Config, error) {
 	return c, nil
 }
 
-func newSASL(o SASLOptions) (sasl.Mechanism, error) {
+func newSASL(o SASL) (sasl.Mechanism, error) {
 	switch o.Mechanism {
 	case "plain":
 		return plain.Mechanism{Username: o.Username, Password: o.Password}, nil
