@@ -9,6 +9,9 @@ import (
 // envPrefix begins every environment variable of Sluice.
 const envPrefix = "SLUICE_"
 
+// Env is the environment variable of the setting with that flag.
+func Env(flag string) string { return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
+
 // Setting is one setting as its users meet it, derived from a field of [Config] and its tags.
 type Setting struct {
 	Key     string   // key in the YAML file; "" for config itself, which no file can set
@@ -59,7 +62,7 @@ func describe(declared reflect.StructField, group string) Setting {
 	s := Setting{
 		Key:         strings.ReplaceAll(name, "-", "_"),
 		Flag:        name,
-		Env:         envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_")),
+		Env:         Env(name),
 		Group:       group,
 		Default:     tag.Get("default"),
 		help:        tag.Get("help"),

@@ -129,7 +129,7 @@ func (h *Handler) webhook(c echo.Context) error {
 	}
 	step = observe(h.metrics.stageClaim, step)
 	if duplicate {
-		h.metrics.duplicates.Inc()
+		h.metrics.duplicates.inc(d.Event.Type)
 		return h.answer(x, statusDuplicate, d)
 	}
 
@@ -142,7 +142,7 @@ func (h *Handler) webhook(c echo.Context) error {
 		h.deadLettered(d)
 		return h.answer(x, statusDeadLettered, d)
 	}
-	h.metrics.countPublished(d.Event.Type)
+	h.metrics.published.inc(d.Event.Type)
 	return h.answer(x, statusPublished, d)
 }
 

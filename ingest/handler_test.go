@@ -30,7 +30,8 @@ func TestPublished(t *testing.T) {
 		"sluice_published_total{other}":                   0,
 		"sluice_verified_total{main}":                     1,
 		"sluice_verified_total{old}":                      0,
-		"sluice_duplicates_total":                         0,
+		"sluice_duplicates_total{email_sent}":             0,
+		"sluice_duplicates_total{other}":                  0,
 		"sluice_in_flight_requests":                       0,
 		"sluice_in_flight_bytes":                          0,
 		"sluice_stage_duration_seconds{read}":             1,
@@ -263,7 +264,7 @@ func TestVerdicts(t *testing.T) {
 			if len(published) == 1 && published[0].DedupeSkipped != tt.skipped {
 				t.Errorf("DedupeSkipped = %v", published[0].DedupeSkipped)
 			}
-			if want := map[bool]float64{true: 1}[tt.word == "duplicate"]; f.counter(t, "sluice_duplicates_total") != want {
+			if want := map[bool]float64{true: 1}[tt.word == "duplicate"]; f.counter(t, "sluice_duplicates_total{email_sent}") != want {
 				t.Errorf("duplicates_total isn't %v", want)
 			}
 		})

@@ -20,8 +20,8 @@ const publisherReason = "publisher"
 // looking a label up costs more than counting.
 type metrics struct {
 	received     prometheus.Counter
-	duplicates   prometheus.Counter
-	published    map[string]prometheus.Counter // by event type; otherType stands for the rest
+	duplicates   byType
+	published    byType
 	deadLettered map[event.Reason]prometheus.Counter
 	refused      map[string]prometheus.Counter // by reason
 	verified     map[string]prometheus.Counter // by key name
@@ -34,10 +34,10 @@ func newMetrics(reg prometheus.Registerer, keyNames []string, l *limits) (*metri
 		Name: "sluice_received_total",
 		Help: "Webhook requests received, whatever became of them. Other paths and methods are not among them.",
 	})
-	duplicates := prometheus.NewCounter(prometheus.CounterOpts{
+	duplicates := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_duplicates_total",
-		Help: "Webhook requests answered 200 because the event was kept before.",
-	})
+		Help: "Webhook requests answered 200 because the event was kept before. Undocumented event types, and bodies that are no event, count as other.",
+	}, []string{"event_type"})
 	published := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_published_total",
 		Help: "Events acknowledged on their own topic before the answer. Undocumented event types count as other.",
@@ -78,8 +78,8 @@ func newMetrics(reg prometheus.Registerer, keyNames []string, l *limits) (*metri
 
 	m := &metrics{
 		received:     received,
-		duplicates:   duplicates,
-		published:    make(map[string]prometheus.Counter),
+		duplicates:   newByType(duplicates),
+		published:    newByType(published),
 		deadLettered: make(map[event.Reason]prometheus.Counter),
 		refused:      make(map[string]prometheus.Counter),
 		verified:     make(map[string]prometheus.Counter),
@@ -90,10 +90,6 @@ func newMetrics(reg prometheus.Registerer, keyNames []string, l *limits) (*metri
 		stagePublish: stages.WithLabelValues("publish"),
 		stageTotal:   stages.WithLabelValues("total"),
 	}
-	for _, t := range event.Known() {
-		m.published[t.Name] = published.WithLabelValues(t.Name)
-	}
-	m.published[otherType] = published.WithLabelValues(otherType)
 	for _, r := range []event.Reason{event.ReasonNotJSON, event.ReasonNotObject, event.ReasonNoType, event.ReasonBadType, publisherReason} {
 		m.deadLettered[r] = deadLettered.WithLabelValues(string(r))
 	}
@@ -106,13 +102,24 @@ func newMetrics(reg prometheus.Registerer, keyNames []string, l *limits) (*metri
 	return m, nil
 }
 
-// countPublished counts an event on its own topic.
-func (m *metrics) countPublished(eventType string) {
-	c, ok := m.published[eventType]
-	if !ok {
-		c = m.published[otherType]
+// byType holds the counters of the documented event types and of otherType, which stands for the rest.
+type byType map[string]prometheus.Counter
+
+func newByType(vec *prometheus.CounterVec) byType {
+	c := make(byType)
+	for _, t := range event.Known() {
+		c[t.Name] = vec.WithLabelValues(t.Name)
 	}
-	c.Inc()
+	c[otherType] = vec.WithLabelValues(otherType)
+	return c
+}
+
+func (c byType) inc(eventType string) {
+	counter, ok := c[eventType]
+	if !ok {
+		counter = c[otherType]
+	}
+	counter.Inc()
 }
 
 // countDeadLettered counts an event on the dead-letter topic. A reason that
