@@ -1,0 +1,51 @@
+package stream
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Record is one Kafka record. Its bytes are shared with other records of the same fetch and must not be changed.
+type Record struct {
+	Topic     string
+	Partition int
+	Offset    int64
+	Time      time.Time // to the millisecond, UTC
+	Key       []byte    // nil: none
+	Headers   []Header  // in the order written; names may repeat
+	Value     []byte    // nil: a tombstone
+}
+
+// Header is one header of a record.
+type Header struct {
+	Key   string
+	Value []byte // nil: none
+}
+
+// Header is the value of the last header with that name, "" if there is none.
+func (r *Record) Header(name string) string {
+	for _, h := range slices.Backward(r.Headers) {
+		if h.Key == name {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+// own copies what the record shares, so that keeping it doesn't keep the whole fetch.
+func (r *Record) own() Record {
+	c := *r
+	c.Key, c.Value = slices.Clone(r.Key), slices.Clone(r.Value)
+	c.Headers = slices.Clone(r.Headers)
+	for i := range c.Headers {
+		c.Headers[i].Value = slices.Clone(c.Headers[i].Value)
+	}
+	return c
+}
+
+// compare orders records by time; those of the same time by where they are.
+func compare(a, b *Record) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Topic, b.Topic),
+		cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+}
