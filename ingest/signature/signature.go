@@ -12,7 +12,8 @@
 //
 // The package is pure: it reads no clock, no header and no socket, keeps no
 // record of signatures it has seen (replays inside the tolerance are the
-// deduplication's business) and never looks inside the body.
+// deduplication's business), and Verify never looks inside the body. [Diagnose],
+// for people, does: it finds out why a signature fails.
 package signature
 
 import (
