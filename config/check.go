@@ -65,7 +65,7 @@ func (l *loader) checkSignature() {
 	c := l.cfg
 	if l.usable(&c.SigningKeys, &c.InsecureNoSignature) {
 		switch keys := l.field(&c.SigningKeys); {
-		case len(c.SigningKeys) == 0 && !c.InsecureNoSignature && l.field(&c.Listen).in(l.src.Groups):
+		case len(c.SigningKeys) == 0 && !c.InsecureNoSignature && keys.in(l.src.Groups) && l.field(&c.Listen).in(l.src.Groups):
 			keys.refuse = true
 			l.problems = append(l.problems, "no signing key: set SLUICE_SIGNING_KEYS (or SLUICE_SIGNING_KEYS_FILE) to the webhook signing key that Customer.io shows, or, to accept every request unsigned, SLUICE_INSECURE_NO_SIGNATURE=true")
 		case len(c.SigningKeys) > 0 && c.InsecureNoSignature:

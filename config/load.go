@@ -15,7 +15,7 @@ type Sources struct {
 	// Environ holds the environment as "NAME=value" pairs, as os.Environ returns it.
 	Environ []string
 	// Groups are the headings of the settings that the command uses; nil stands for all. What is wrong with other
-	// settings doesn't keep it from running, nor does a missing signing key unless HTTP is among them.
+	// settings doesn't keep it from running, nor does a missing signing key unless both HTTP and Signature are among them.
 	Groups   []string
 	ReadFile func(path string) ([]byte, error)
 	Hostname func() (string, error)

@@ -27,12 +27,15 @@ const (
 
 // cli is the command line. The order is that of the help.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Receive webhooks and write them to Kafka."`
-	Send    sendCmd    `cmd:"" help:"Send signed events as Customer.io does."`
-	Tail    tailCmd    `cmd:"" help:"Print events from the topics as they arrive."`
-	Explain explainCmd `cmd:"" help:"Say what becomes of a request, and why its signature fails."`
-	Config  configCmd  `cmd:"" help:"Show the configuration in force and where each value comes from."`
-	Version versionCmd `cmd:"" help:"Show version, commit and Go version."`
+	Serve serveCmd `cmd:"" help:"Receive webhooks and write them to Kafka."`
+	demoCommand
+	Send       sendCmd       `cmd:"" help:"Send signed events as Customer.io does."`
+	Tail       tailCmd       `cmd:"" help:"Print events from the topics as they arrive."`
+	Explain    explainCmd    `cmd:"" help:"Say what becomes of a request, and why its signature fails."`
+	Doctor     doctorCmd     `cmd:"" help:"Ask a running instance how it is."`
+	Completion completionCmd `cmd:"" help:"Set up tab completion for bash, zsh or fish."`
+	Config     configCmd     `cmd:"" help:"Show the configuration in force and where each value comes from."`
+	Version    versionCmd    `cmd:"" help:"Show version, commit and Go version."`
 }
 
 // process is what a command may use of the process that it runs in.
@@ -69,6 +72,9 @@ func run(ctx context.Context, args []string, p *process) int {
 	if err != nil {
 		fmt.Fprintf(p.stderr, "sluice: building the command line: %v\n", err)
 		return exitFailure
+	}
+	if completed(parser) {
+		return exitOK
 	}
 	parsed, err := parser.Parse(args)
 	if helped {

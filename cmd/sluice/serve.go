@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -69,6 +70,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, p *process) er
 type service struct {
 	config    *config.Config
 	log       *zap.Logger
+	metrics   *prometheus.Registry
 	deduper   *dedupe.Deduper
 	publisher *publisher.Publisher
 	server    *ingest.Server
@@ -78,13 +80,13 @@ type service struct {
 // open builds the parts from the inside out and listens; nothing is accepted
 // before serve. After an error nothing is left running.
 func open(ctx context.Context, c *config.Config, log *zap.Logger) (_ *service, err error) {
-	s := &service{config: c, log: log}
+	reg := prometheus.NewRegistry()
+	s := &service{config: c, log: log, metrics: reg}
 	defer func() {
 		if err != nil {
 			s.closeAll()
 		}
 	}()
-	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mode, err := dedupe.ParseMode(c.DedupeID)
 	if err != nil {
@@ -116,13 +118,24 @@ func open(ctx context.Context, c *config.Config, log *zap.Logger) (_ *service, e
 		return nil, err
 	}
 	if err = s.admin.Open(ctx); err != nil {
-		return nil, fmt.Errorf("admin-listen %s: %w", c.AdminListen, err)
+		return nil, listenError("admin-listen", err)
 	}
 	if err = s.server.Open(ctx); err != nil {
-		return nil, fmt.Errorf("listen %s: %w", c.Listen, err)
+		return nil, listenError("listen", err)
 	}
 	return s, nil
 }
+
+// listenError says what to do about an address that can't be had.
+func listenError(setting string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w\nAnother program, perhaps another sluice, has that port; choose one with --%s or %s", err, setting, config.Env(setting))
+	}
+	return fmt.Errorf("--%s: %w", setting, err)
+}
+
+// webhook is the address to post to.
+func (s *service) webhook() string { return s.server.URL() + ingest.Path }
 
 // serve runs until ctx ends or a listener fails, then shuts down.
 func (s *service) serve(ctx context.Context) error {
@@ -130,7 +143,7 @@ func (s *service) serve(ctx context.Context) error {
 	go func() { failed <- s.admin.Serve() }()
 	go func() { failed <- s.server.Serve() }()
 	s.admin.SetReady()
-	s.log.Info("listening", zap.String("version", thisBuild().version), zap.String("webhook", s.server.URL()+ingest.Path), zap.String("admin", s.admin.URL()))
+	s.log.Info("listening", zap.String("version", thisBuild().version), zap.String("webhook", s.webhook()), zap.String("admin", s.admin.URL()))
 
 	var err error
 	running := 2

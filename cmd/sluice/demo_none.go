@@ -1,0 +1,6 @@
+//go:build nodemo
+
+package main
+
+// demoCommand is empty here: see demo.go.
+type demoCommand struct{}
