@@ -1,11 +1,14 @@
 package testenv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -14,6 +17,8 @@ const (
 	libsVar = "SLUICE_TEST_KAFKA_LIBS"
 	// requireVar, set to 1, turns "server missing: skipped" into a failure.
 	requireVar = "SLUICE_TEST_REQUIRE_SERVERS"
+	// withoutVar names, separated by commas, the servers that may be missing all the same.
+	withoutVar = "SLUICE_TEST_WITHOUT"
 )
 
 // Server is something that this machine may lack.
@@ -24,6 +29,8 @@ const (
 	ServerKafka Server = "kafka" // Java 17 or newer, and Kafka's jars in the folder SLUICE_TEST_KAFKA_LIBS
 	ServerRedis Server = "redis" // redis-server and redis-cli
 	ServerKcat  Server = "kcat"  // the independent reader
+
+	ServerDocker Server = "docker" // a Docker daemon, and Compose
 )
 
 // Need ends the test unless every server named is on this machine: a skip that says what is missing and how to get
@@ -33,7 +40,7 @@ func Need(t testing.TB, servers ...Server) {
 	t.Helper()
 	for _, s := range servers {
 		if err := s.find(); err != nil {
-			if os.Getenv(requireVar) == "1" {
+			if os.Getenv(requireVar) == "1" && !slices.Contains(strings.Split(os.Getenv(withoutVar), ","), string(s)) {
 				t.Fatalf("%s is 1, but %s is missing: %v", requireVar, s, err)
 			}
 			t.Skipf("needs %s: %v (set %s=1 to make this a failure)", s, err, requireVar)
@@ -59,6 +66,12 @@ func (s Server) find() error {
 			return fmt.Errorf("%w; Debian: apt-get install kcat", err)
 		}
 		return nil
+	case ServerDocker:
+		if out, err := exec.CommandContext(context.Background(), "docker", "info").CombinedOutput(); err != nil {
+			return fmt.Errorf("docker info: %w: %s", err, lastLines(string(out), 1))
+		}
+		_, err := compose()
+		return err
 	default:
 		return fmt.Errorf("testenv knows no server %q", string(s))
 	}
@@ -93,4 +106,15 @@ func findKafka() (kafkaHome, error) {
 		return kafkaHome{}, fmt.Errorf("%w; Debian: apt-get install openjdk-17-jre-headless", err)
 	}
 	return kafkaHome{java: java, libs: libs}, nil
+}
+
+// compose is how Docker Compose is called here: as a plugin of docker, or as a program of its own.
+func compose() ([]string, error) {
+	if exec.CommandContext(context.Background(), "docker", "compose", "version").Run() == nil {
+		return []string{"docker", "compose"}, nil
+	}
+	if path, err := exec.LookPath("docker-compose"); err == nil {
+		return []string{path}, nil
+	}
+	return nil, errors.New("neither `docker compose` nor docker-compose; Debian: apt-get install docker-compose")
 }
