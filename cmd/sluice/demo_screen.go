@@ -42,9 +42,9 @@ func (s *screen) show(table string) {
 		fmt.Fprintln(s.out, table[strings.LastIndexByte(table, '\n')+1:])
 		return
 	}
-	s.erase()
+	erase := s.erasure()
 	s.shown = s.fit(table) + "\n"
-	fmt.Fprint(s.out, s.shown)
+	fmt.Fprint(s.out, erase+s.shown) // in one go, or it flickers
 }
 
 // fit cuts a text to the terminal's size: a line that wraps, or one that has scrolled away, couldn't be erased again. Of
@@ -70,24 +70,21 @@ func (s *screen) fit(table string) string {
 func (s *screen) Write(lines []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	shown := s.shown
-	s.erase()
-	n, err := s.out.Write(lines)
-	s.shown = shown
-	fmt.Fprint(s.out, s.shown)
-	return n, err
+	if _, err := fmt.Fprint(s.out, s.erasure(), string(lines), s.shown); err != nil {
+		return 0, err
+	}
+	return len(lines), nil
 }
 
 // clear takes the text away.
 func (s *screen) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.erase()
+	fmt.Fprint(s.out, s.erasure())
+	s.shown = ""
 }
 
-func (s *screen) erase() {
-	for range strings.Count(s.shown, "\n") {
-		fmt.Fprint(s.out, text.CursorUp.Sprint()+text.EraseLine.Sprint())
-	}
-	s.shown = ""
+// erasure takes away what is shown and leaves the cursor where it began.
+func (s *screen) erasure() string {
+	return strings.Repeat(text.CursorUp.Sprint()+text.EraseLine.Sprint(), strings.Count(s.shown, "\n"))
 }

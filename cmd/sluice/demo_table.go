@@ -30,15 +30,15 @@ func summarize(total demoRow) string {
 	return fmt.Sprintf("%d records on the topics, %d duplicates kept out", total.records, total.duplicates)
 }
 
-// render draws the table as wide as it needs.
+// render draws the table as wide as it needs. The topic comes last: it is what a narrow terminal cuts off.
 func render(rows []demoRow) string {
 	w := table.NewWriter()
 	w.SetStyle(table.StyleLight)
 	w.Style().Options = table.OptionsNoBordersAndSeparators
 	w.Style().Format.Header = text.FormatLower
-	w.AppendHeader(table.Row{"event type", "topic", "records", "duplicates"})
+	w.AppendHeader(table.Row{"event type", "records", "duplicates", "topic"})
 	for _, r := range rows {
-		w.AppendRow(table.Row{r.eventType, r.topic, r.records, r.duplicates})
+		w.AppendRow(table.Row{r.eventType, r.records, r.duplicates, r.topic})
 	}
 	lines := strings.Split(w.Render(), "\n")
 	for i, line := range lines {

@@ -46,6 +46,14 @@ func WithSASL(users ...User) Option {
 	return func(o *kafkaOptions) { o.users = append(o.users, users...) }
 }
 
+// WithACLs lets those who log in do only what rules allow: see Cluster.Internal and Cluster.Tools.
+func WithACLs() Option {
+	return func(o *kafkaOptions) {
+		o.config["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+		o.config["super.users"] = "User:ANONYMOUS"
+	}
+}
+
 // WithTLS makes the clients' listener speak TLS with a certificate that Cluster.TLS().CAFile has signed, for
 // 127.0.0.1 and localhost.
 func WithTLS() Option { return func(o *kafkaOptions) { o.tls = true } }

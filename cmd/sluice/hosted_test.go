@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice/internal/testenv"
+)
+
+// TestHostedKafka follows docs/hosted.md on a Kafka with TLS, logins and rights: the topics and rights that the page
+// gives are made by its own commands, and suffice.
+func TestHostedKafka(t *testing.T) {
+	users := []testenv.User{{Name: "sluice", Password: "one-secret"}, {Name: "reader", Password: "another-secret"}}
+	kafka := testenv.Kafka(t, testenv.WithSASL(users...), testenv.WithTLS(), testenv.WithACLs())
+	r := newDocRunner(t, filepath.Join("..", ".."), "127.0.0.1:9092", kafka.Internal()[0])
+	for i, v := range r.environ {
+		if path, is := strings.CutPrefix(v, "PATH="); is {
+			r.environ[i] = "PATH=" + kafka.Tools(t) + ":" + path
+		}
+	}
+	for _, b := range docBlocks(t) {
+		if b.where == "kafka" {
+			r.run(t, b)
+		}
+	}
+	// What the page says of reading.
+	r.run(t, docBlock{page: "read", script: `kafka-acls.sh --bootstrap-server 127.0.0.1:9092 --add --allow-principal User:reader \
+		--operation Read --operation Describe --topic customerio_ --resource-pattern-type prefixed`})
+
+	as := func(u testenv.User) []string {
+		return []string{
+			"SLUICE_KAFKA_BROKERS=" + kafka.Bootstrap()[0], "SLUICE_KAFKA_TLS=true", "SLUICE_KAFKA_TLS_CA=" + kafka.TLS().CAFile,
+			"SLUICE_KAFKA_SASL_MECHANISM=scram-sha-512", "SLUICE_KAFKA_SASL_USERNAME=" + u.Name, "SLUICE_KAFKA_SASL_PASSWORD=" + u.Password,
+		}
+	}
+	s := serve(t, append(as(users[0]), "SLUICE_CREATE_TOPICS=false", "SLUICE_REDIS_URL="+testenv.Redis(t).URL(),
+		"SLUICE_SIGNING_KEYS=test="+testKey, "SLUICE_LISTEN=127.0.0.1:0", "SLUICE_ADMIN_LISTEN=127.0.0.1:0", "SLUICE_LOG_FORMAT=json"))
+	for body, want := range map[string]string{
+		`{"event_id":"hosted","object_type":"email","metric":"sent"}`:      "published",
+		`{"event_id":"other","object_type":"pigeon","metric":"delivered"}`: "published", // has no topic of its own
+		`no JSON`: "dead_lettered",
+	} {
+		if a := (request{body: []byte(body)}).insist(t, s.url); a.code != http.StatusOK || a.Status != want {
+			t.Errorf("%s: %+v", body, a)
+		}
+	}
+	tail := func(u testenv.User, args ...string) (int, string) {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append([]string{"tail", "--no-follow", "-o", "raw"}, args...), &process{environ: as(u), stdout: &stdout, stderr: &stderr})
+		return code, stdout.String() + stderr.String()
+	}
+	if code, out := tail(users[1], "--unknown", "--dead-letter"); code != exitOK || !strings.Contains(out, "hosted") || !strings.Contains(out, "pigeon") || !strings.Contains(out, "no JSON") {
+		t.Errorf("the reader's tail ends with %d:\n%s", code, out)
+	}
+	if code, out := tail(users[0], "email_sent"); code != exitFailure || !strings.Contains(out, "uthoriz") {
+		t.Errorf("the tail of one who may only write ends with %d:\n%s", code, out)
+	}
+}
