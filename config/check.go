@@ -92,7 +92,7 @@ func (l *loader) checkSignature() {
 
 var (
 	prefixPattern   = regexp.MustCompile(`^[!-z|~]{1,32}$`) // printable ASCII without space, { and }
-	instancePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+	instancePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 )
 
 func (l *loader) checkRedis() {
@@ -114,6 +114,6 @@ func (l *loader) checkRedis() {
 
 func (l *loader) checkInstance() {
 	if l.usable(&l.cfg.Instance) && !instancePattern.MatchString(l.cfg.Instance) {
-		l.refuse(&l.cfg.Instance, "want 1 to 128 of A-Z a-z 0-9 . _ -")
+		l.refuse(&l.cfg.Instance, "want 1 to 64 of A-Z a-z 0-9 . _ -")
 	}
 }

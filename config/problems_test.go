@@ -125,7 +125,8 @@ func TestProblems(t *testing.T) {
 		{"two redis passwords", signed("SLUICE_REDIS_URL=redis://:p@a:1", "SLUICE_REDIS_PASSWORD=q"), []string{"SLUICE_REDIS_PASSWORD=****: SLUICE_REDIS_URL has a password in it as well; give only one of the two"}},
 		{"redis user in the URL, password beside it", signed("SLUICE_REDIS_URL=redis://user@a:1", "SLUICE_REDIS_PASSWORD=q"), nil},
 		{"redis prefix", signed("SLUICE_REDIS_PREFIX={a}"), []string{`SLUICE_REDIS_PREFIX="{a}": want 1 to 32 printable ASCII characters without spaces and braces, such as slu:`}},
-		{"instance", signed("SLUICE_INSTANCE=a/b"), []string{`SLUICE_INSTANCE="a/b": want 1 to 128 of A-Z a-z 0-9 . _ -`}},
+		{"instance", signed("SLUICE_INSTANCE=a/b"), []string{`SLUICE_INSTANCE="a/b": want 1 to 64 of A-Z a-z 0-9 . _ -`}},
+		{"long instance", signed("SLUICE_INSTANCE=" + strings.Repeat("a", 65)), []string{`SLUICE_INSTANCE="` + strings.Repeat("a", 65) + `": want 1 to 64 of A-Z a-z 0-9 . _ -`}},
 		{"instance unknown", loadCase{env: signed().env, hostErr: errors.New("no host")}, []string{`SLUICE_INSTANCE="" (the default): finding the host's name: no host; set SLUICE_INSTANCE`}},
 		{"instance given, host unknown", loadCase{env: signed("SLUICE_INSTANCE=i").env, hostErr: errors.New("no host")}, nil},
 	}
