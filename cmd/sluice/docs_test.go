@@ -49,20 +49,20 @@ func newDocRunner(t *testing.T, dir string, addresses ...string) *docRunner {
 
 // output is what a block has printed, for two goroutines.
 type output struct {
-	mu sync.Mutex
-	bytes.Buffer
+	mu  sync.Mutex
+	buf bytes.Buffer
 }
 
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.Buffer.Write(b)
+	return o.buf.Write(b)
 }
 
 func (o *output) text() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.String()
+	return o.buf.String()
 }
 
 // start runs a block in a process group of its own, for Ctrl-C.
