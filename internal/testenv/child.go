@@ -68,10 +68,30 @@ func (c *child) exited() bool {
 // exitCode is the process's exit code, -1 for one that a signal ended. Only after done.
 func (c *child) exitCode() int { return c.cmd.ProcessState.ExitCode() }
 
-// signal sends sig.
+// signal sends sig. After sigStop it returns when no thread runs any more: the signal takes a moment to reach them.
 func (c *child) signal(sig os.Signal) error {
 	if err := c.cmd.Process.Signal(sig); err != nil {
 		return fmt.Errorf("sending %v to process %d: %w", sig, c.cmd.Process.Pid, err)
+	}
+	if sig == sigStop {
+		return c.awaitStopped()
+	}
+	return nil
+}
+
+func (c *child) awaitStopped() error {
+	ctx, cancel := context.WithTimeout(context.Background(), killWait)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !stopped(c.cmd.Process.Pid) {
+		select {
+		case <-tick.C:
+		case <-c.done:
+			return os.ErrProcessDone
+		case <-ctx.Done():
+			return fmt.Errorf("process %d still runs %s after SIGSTOP", c.cmd.Process.Pid, killWait)
+		}
 	}
 	return nil
 }
