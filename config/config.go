@@ -30,6 +30,7 @@ type Config struct {
 	Kafka     `group:"Kafka"`
 	Topics    `group:"Topics"`
 	Dedupe    `group:"Dedupe"`
+	Spool     `group:"Spool"`
 	Log       `group:"Log"`
 }
 
@@ -100,6 +101,12 @@ type Dedupe struct {
 	DedupeLease    time.Duration `name:"dedupe-lease" default:"60s" min:"10s" max:"1h" why:"it has to outlast a request, and a crashed instance's events wait for it" help:"How long an event being published is reserved for the instance that publishes it."`
 	DedupeWhenDown string        `name:"dedupe-when-down" default:"open" oneof:"open,closed" help:"While Redis is away, publish without asking (open; a retry may be stored twice) or answer 503 (closed)."`
 	Instance       string        `name:"instance" placeholder:"NAME" shown:"the host's name" help:"Name of this instance, different for each. One that restarts under its old name recognises its own reservations."`
+}
+
+// Spool says where batches are written down before they are sent.
+type Spool struct {
+	SpoolDir      string `name:"spool-dir" placeholder:"PATH" shown:"none" help:"Folder in which batches are written down before they are sent, so that a process that is killed and started again doubles nothing. Instances on one host may share it; each has a subfolder, named after instance."`
+	SpoolMaxBytes Size   `name:"spool-max-bytes" default:"1GiB" min:"64MiB" why:"it holds at least the last ten seconds" help:"Largest size of an instance's part of the spool."`
 }
 
 // Log says what is logged and how.

@@ -103,7 +103,7 @@ func TestHelp(t *testing.T) {
 	got := strings.Join(strings.Fields(out), " ") // as if lines weren't wrapped
 	for _, want := range []string{
 		" HTTP: --listen=HOST:PORT Address that receives webhooks, at POST /webhook. (default :8080; SLUICE_LISTEN)",
-		" Limits: ", " Signature: ", " Kafka: ", " Topics: ", " Dedupe: ", " Log: ",
+		" Limits: ", " Signature: ", " Kafka: ", " Topics: ", " Dedupe: ", " Spool: ", " Log: ",
 		"--max-body=SIZE", "--max-in-flight=N", "--request-timeout=DURATION", "--log-level=debug|info|warn|error", "--log-format=json|console",
 		"Between 200ms and 3.5s: the sender waits 4s",
 		"(default none; SLUICE_SIGNING_KEYS or SLUICE_SIGNING_KEYS_FILE)",

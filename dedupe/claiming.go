@@ -115,6 +115,7 @@ func (d *Deduper) contend(c *Claim, w *waiter) (Verdict, error) {
 			return d.foreign()
 		}
 		taken = true
+		d.letGoFormer(c.key, c.ask.text)
 		if err := w.poll(); err != nil {
 			return 0, err
 		}

@@ -48,6 +48,9 @@ type Options struct {
 	// Instance names this instance among those that share the Redis, and is the same after a restart. Required: up
 	// to 64 letters, digits, dots, dashes and underscores.
 	Instance string
+	// Succeeds says that no other process goes by this instance's name, and that whatever its earlier processes have
+	// sent is told to [Deduper.Remember]. Then their other claims are nobody's and needn't be waited for.
+	Succeeds bool
 	// Prefix begins every key; default "slu:". Every byte is paid for per key.
 	Prefix string
 

@@ -19,8 +19,9 @@ const (
 
 // tokens makes the values that leases are known by: never the same one twice, also across restarts.
 type tokens struct {
-	prefix string // "pending:<instance>.<life>."
-	n      atomic.Uint64
+	instance string // "pending:<instance>."
+	prefix   string // "pending:<instance>.<life>."
+	n        atomic.Uint64
 }
 
 func newTokens(instance string) (*tokens, error) {
@@ -28,7 +29,8 @@ func newTokens(instance string) (*tokens, error) {
 	if _, err := rand.Read(life[:]); err != nil {
 		return nil, fmt.Errorf("making the token of this process: %w", err)
 	}
-	return &tokens{prefix: valuePending + instance + "." + hex.EncodeToString(life[:]) + "."}, nil
+	mine := valuePending + instance + "."
+	return &tokens{instance: mine, prefix: mine + hex.EncodeToString(life[:]) + "."}, nil
 }
 
 func (t *tokens) next() string {

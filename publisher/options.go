@@ -28,10 +28,12 @@ const (
 
 // Options configure a [Publisher].
 type Options struct {
-	Brokers  []string // required, host:port
-	Connect  connect.Options
-	Topics   TopicOptions
-	Key      KeyMode // default KeyCustomer
+	Brokers []string // required, host:port
+	Connect connect.Options
+	Topics  TopicOptions
+	Key     KeyMode // default KeyCustomer
+	// Spool is where batches are written down before they are sent; nil: nowhere.
+	Spool    *SpoolOptions
 	Log      *zap.Logger
 	Registry prometheus.Registerer
 

@@ -12,6 +12,7 @@ import (
 
 	"sluice/publisher/connect"
 	"sluice/publisher/idempotent"
+	"sluice/publisher/spool"
 )
 
 // Outcome is what has become of a message.
@@ -40,6 +41,8 @@ type Publisher struct {
 	transport *kafka.Transport
 	prod      *idempotent.Producer
 	topics    *topics
+	spool     *spool.Log // nil without Options.Spool
+	recovered []Kept
 	keyless   atomic.Uint32      // spreads records without a key
 	stop      context.CancelFunc // ends the topics' work and the connections
 }
@@ -57,17 +60,24 @@ func New(o Options) (*Publisher, error) {
 		stop()
 		return nil, err
 	}
-	addr := kafka.TCP(o.Brokers...)
-	prod, err := idempotent.New(idempotent.Options{
-		Transport: transport, Addr: addr, Log: o.Log.Named("kafka"), Registry: o.Registry, RequestTimeout: o.RequestTimeout,
-	})
+	p := &Publisher{opts: o, log: o.Log, transport: transport, stop: stop}
+	restored, err := p.openSpool()
 	if err != nil {
 		stop()
 		return nil, err
 	}
-	p := &Publisher{opts: o, log: o.Log, transport: transport, prod: prod, stop: stop}
-	p.topics = newTopics(ctx, o, prod, &admin{transport, addr})
+	addr := kafka.TCP(o.Brokers...)
+	p.prod, err = idempotent.New(idempotent.Options{
+		Transport: transport, Addr: addr, Log: o.Log.Named("kafka"), Registry: o.Registry, RequestTimeout: o.RequestTimeout,
+		Journal: p.journal(),
+	})
+	if err != nil {
+		stop()
+		return nil, errors.Join(err, p.closeSpool())
+	}
+	p.topics = newTopics(ctx, o, p.prod, &admin{transport, addr})
 	p.topics.wg.Go(func() { p.topics.run(ctx) })
+	p.resume(ctx, restored)
 	return p, nil
 }
 
@@ -96,13 +106,9 @@ func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 
 // setAside writes the message to the dead-letter topic.
 func (p *Publisher) setAside(ctx context.Context, m *Message, reason, step string, cause error) (Outcome, error) {
-	n, err := p.topics.ensure(ctx, p.opts.Topics.DeadLetter, "")
-	if err != nil {
-		return failed(err)
-	}
 	r := p.deadLetter(m, reason, step, cause, time.Now())
 	r.Late = m.late(DeadLettered)
-	if err := p.prod.Produce(ctx, p.opts.Topics.DeadLetter, p.partition(r, n), r); err != nil {
+	if err := p.produceTo(ctx, p.opts.Topics.DeadLetter, r); err != nil {
 		if _, ok := errors.AsType[*idempotent.RefusedError](err); ok {
 			p.log.Error("dead letter refused; raise the dead-letter topic's max.message.bytes", zap.Error(err))
 		}
@@ -157,10 +163,11 @@ func (p *Publisher) Close(ctx context.Context) error {
 	p.stop()
 	p.topics.wg.Wait()
 	p.transport.CloseIdleConnections()
+	err := p.closeSpool()
 	if n > 0 {
-		return fmt.Errorf("%d records sent to Kafka without an answer", n)
+		err = errors.Join(fmt.Errorf("%d records sent to Kafka without an answer", n), err)
 	}
-	return nil
+	return err
 }
 
 func failed(err error) (Outcome, error) {

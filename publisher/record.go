@@ -61,6 +61,9 @@ func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 		}
 	}
 	e := &m.Event
+	if p.spool != nil {
+		r.Tag = tagEvent + m.DedupeID()
+	}
 	if e.Type != "" {
 		add(headerEventType, e.Type)
 		add("ce_specversion", "1.0")
@@ -98,6 +101,15 @@ func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 // deadLetter builds the record for the dead-letter topic.
 func (p *Publisher) deadLetter(m *Message, reason, step string, cause error, now time.Time) *idempotent.Record {
 	r := p.eventRecord(m)
+	setAside(r, reason, step, cause, now)
+	return r
+}
+
+// setAside makes a dead letter of a record.
+func setAside(r *idempotent.Record, reason, step string, cause error, now time.Time) {
+	if r.Tag != "" {
+		r.Tag = tagDeadLetter + r.Tag[len(tagEvent):]
+	}
 	add := func(name, value string) {
 		r.Headers = append(r.Headers, idempotent.Header{Key: name, Value: value})
 	}
@@ -107,7 +119,6 @@ func (p *Publisher) deadLetter(m *Message, reason, step string, cause error, now
 		add(headerError, cause.Error())
 	}
 	add(headerTime, now.UTC().Format(time.RFC3339Nano))
-	return r
 }
 
 func (p *Publisher) key(m *Message) []byte {

@@ -27,7 +27,7 @@ func newDeduper(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*
 	return dedupe.New(dedupe.Options{
 		URL: c.RedisURL.Reveal(), Password: c.RedisPassword.Reveal(), Instance: c.Instance, Prefix: c.RedisPrefix,
 		Lease: c.DedupeLease, TTL: c.DedupeTTL, Timeout: c.RedisTimeout, ClaimTimeout: c.ClaimTimeout,
-		WhenDown: whenDown, Log: log, Registerer: reg,
+		WhenDown: whenDown, Succeeds: c.SpoolDir != "", Log: log, Registerer: reg,
 	})
 }
 
@@ -69,11 +69,19 @@ func topicOptions(c *config.Config) publisher.TopicOptions {
 	}
 }
 
+// spoolOptions says where batches are written down, if anywhere.
+func spoolOptions(c *config.Config) *publisher.SpoolOptions {
+	if c.SpoolDir == "" {
+		return nil
+	}
+	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes)}
+}
+
 func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
 	return publisher.New(publisher.Options{
 		Brokers: c.KafkaBrokers, Connect: connection(c), Key: publisher.KeyMode(c.Key),
-		Topics: topicOptions(c),
-		Log:    log, Registry: reg,
+		Topics: topicOptions(c), Spool: spoolOptions(c),
+		Log: log, Registry: reg,
 	})
 }
 

@@ -52,10 +52,17 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, p *process) er
 	for _, w := range report.Warnings {
 		log.Warn("configuration: " + w)
 	}
+	if c.SpoolDir == "" {
+		log.Info("without spool-dir, events that are under way when this process is killed may be stored twice")
+	}
 	if c.InsecureNoSignature {
 		log.Warn("SIGNATURES ARE NOT CHECKED: whoever reaches the port can write to the topics")
 	}
-	s, err := open(ctx, &c.Config, log)
+	sockets, err := takeOver(p.environ, log)
+	if err != nil {
+		return err
+	}
+	s, err := openOn(ctx, &c.Config, log, sockets)
 	if err != nil {
 		return err
 	}
@@ -75,16 +82,24 @@ type service struct {
 	publisher *publisher.Publisher
 	server    *ingest.Server
 	admin     *admin.Server
+	inherited inherited
 }
 
-// open builds the parts from the inside out and listens; nothing is accepted
-// before serve. After an error nothing is left running.
-func open(ctx context.Context, c *config.Config, log *zap.Logger) (_ *service, err error) {
+// open is openOn with sockets of its own.
+func open(ctx context.Context, c *config.Config, log *zap.Logger) (*service, error) {
+	return openOn(ctx, c, log, inherited{})
+}
+
+// openOn builds the parts from the inside out and listens, on the inherited
+// sockets where there are any; nothing is accepted before serve. After an error
+// nothing is left running.
+func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inherited) (_ *service, err error) {
 	reg := prometheus.NewRegistry()
-	s := &service{config: c, log: log, metrics: reg}
+	s := &service{config: c, log: log, metrics: reg, inherited: sockets}
 	defer func() {
 		if err != nil {
 			s.closeAll()
+			sockets.close()
 		}
 	}()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -101,12 +116,16 @@ func open(ctx context.Context, c *config.Config, log *zap.Logger) (_ *service, e
 	if s.publisher, err = newPublisher(c, log, reg); err != nil {
 		return nil, err
 	}
+	// Before anything is accepted: what an earlier process has published, or has left to this one to publish, is kept.
+	for _, kept := range s.publisher.Recovered() {
+		s.deduper.Remember(kept.ID, kept.DeadLetter)
+	}
 	handler, err := newHandler(c, deduper{s.deduper, mode}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
 	if err != nil {
 		return nil, err
 	}
 	if s.server, err = ingest.NewServer(ingest.ServerOptions{
-		Addr: c.Listen, Handler: handler, Log: log.Named("http"),
+		Addr: c.Listen, Listener: sockets.webhook, Handler: handler, Log: log.Named("http"),
 		ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout,
 	}); err != nil {
 		return nil, err
@@ -143,7 +162,8 @@ func (s *service) serve(ctx context.Context) error {
 	go func() { failed <- s.admin.Serve() }()
 	go func() { failed <- s.server.Serve() }()
 	s.admin.SetReady()
-	s.log.Info("listening", zap.String("version", thisBuild().version), zap.String("webhook", s.webhook()), zap.String("admin", s.admin.URL()))
+	s.log.Info("listening", zap.String("version", thisBuild().version), zap.String("webhook", s.webhook()), zap.String("admin", s.admin.URL()),
+		zap.Strings("inherited", s.inherited.names()))
 
 	var err error
 	running := 2

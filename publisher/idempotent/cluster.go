@@ -178,14 +178,16 @@ func (p *Producer) applyTopic(t metadata.ResponseTopic) (out settlements) {
 		k := partitionKey{t.Name, tp.PartitionIndex}
 		pt := p.partitions[k]
 		if pt == nil {
-			pt = &partition{topic: k.topic, id: k.id, leader: -1, producerID: -1, exhausted: -1, maxBytes: p.opts.MaxBatchBytes}
+			pt = &partition{topic: k.topic, id: k.id, journal: p.opts.Journal, leader: -1, producerID: -1, exhausted: -1, maxBytes: p.opts.MaxBatchBytes}
 			if n, ok := p.batchBytes[t.Name]; ok {
 				pt.maxBytes = min(n, pt.maxBytes)
 			}
 			p.partitions[k] = pt
+			p.bring(pt)
 		}
 		p.setLeader(pt, tp.LeaderID)
 	}
+	out = p.orphans(func(k partitionKey) bool { return k.topic == t.Name && k.id >= count }, kafka.UnknownTopicOrPartition)
 	for k, pt := range p.partitions { // a topic created anew with fewer partitions
 		if k.topic == t.Name && k.id >= count && !pt.busy {
 			p.setLeader(pt, -1)
@@ -202,6 +204,9 @@ func (p *Producer) topicMissing(name string, now time.Time) (out settlements) {
 	if !ok {
 		p.missing[name], since = now, now
 	}
+	if now.Sub(since) >= p.opts.TopicGoneAfter {
+		out = p.orphans(func(k partitionKey) bool { return k.topic == name }, kafka.UnknownTopicOrPartition)
+	}
 	for k, pt := range p.partitions {
 		if k.topic != name || pt.busy {
 			continue
@@ -216,7 +221,10 @@ func (p *Producer) topicMissing(name string, now time.Time) (out settlements) {
 
 // giveUp settles everything that waits for a partition that no longer exists.
 func (p *partition) giveUp(err error) (out settlements) {
-	if p.batch != nil {
+	for p.batch != nil || len(p.restored) > 0 {
+		if p.batch == nil {
+			p.batch, p.restored = p.restored[0], p.restored[1:]
+		}
 		for _, r := range p.batch.records {
 			r.abandoned = false
 		}

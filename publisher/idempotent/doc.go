@@ -25,9 +25,13 @@
 // its numbers may be used again; or the partition moves to its next epoch,
 // after which the broker refuses whatever is still under way with the old one.
 //
+// With a [Journal] rules 1 and 2 hold beyond the process: a batch is written
+// down before it is first sent, and the next process sends it again, unchanged
+// and before anything newer ([Producer.Restore]). Without one, a record that is
+// unresolved when the process dies stays unresolved.
+//
 // # What it does not do
 //
-// It neither creates topics nor chooses partitions, has no transactions, no
-// compression, and no memory beyond the process: a record that is unresolved
-// when the process dies stays unresolved.
+// It neither creates topics nor chooses partitions, and has no transactions
+// and no compression.
 package idempotent

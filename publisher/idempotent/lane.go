@@ -83,6 +83,9 @@ func (l *lane) collect(now time.Time) (parts []*partition, wait time.Duration) {
 			rest = append(rest, pt)
 			continue
 		}
+		if pt.batch == nil && len(pt.restored) > 0 {
+			pt.batch, pt.restored = pt.restored[0], pt.restored[1:]
+		}
 		if pt.batch == nil {
 			if !p.identify(pt) { // no producer id yet; its arrival wakes the lane
 				rest = append(rest, pt)
@@ -114,15 +117,18 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 	started := time.Now()
 	req := wire.NewProduceRequest(l.broker, p.opts.RequestTimeout)
 	records, size := 0, 0
+	var fresh []*partition
 	for _, pt := range parts {
 		b := pt.batch
 		if b.encoded == nil {
 			b.encoded = encodeBatch(b.records, b.stamp, started)
+			fresh = append(fresh, pt)
 		}
 		req.Add(pt.topic, pt.id, b.encoded)
 		records += len(b.records)
 		size += len(b.encoded)
 	}
+	p.writeDown(fresh, started)
 	// The broker answers within RequestTimeout; what exceeds it by a second
 	// is a broker or a network that doesn't answer.
 	actx, cancel := context.WithTimeout(ctx, p.opts.RequestTimeout+time.Second/2)
@@ -181,6 +187,7 @@ func (l *lane) answered(parts []*partition, res *produce.Response) {
 	p := l.p
 	now := time.Now()
 	var out settlements
+	var numbers []uint64
 	stale := false
 	p.mu.Lock()
 	for _, pt := range parts {
@@ -189,10 +196,14 @@ func (l *lane) answered(parts []*partition, res *produce.Response) {
 			code = kafka.Unknown
 		}
 		stale = stale || moved(code)
+		if e := pt.batch.entry; e != nil && judge(code) == kept {
+			numbers = append(numbers, e.number)
+		}
 		out = append(out, p.judged(pt, code, now)...)
 		p.reschedule(pt)
 	}
 	p.mu.Unlock()
+	p.settled(numbers)
 	p.deliver(out)
 	if stale {
 		p.Refresh()

@@ -12,6 +12,7 @@ type metrics struct {
 	up                                    prometheus.Gauge
 	batchRecords, batchBytes, seconds     prometheus.Histogram
 	retries, epochs, mayDouble, throttled prometheus.Counter
+	unwritten                             prometheus.Counter
 	errors                                *prometheus.CounterVec
 }
 
@@ -36,6 +37,7 @@ func newMetrics(r prometheus.Registerer, waiting func() int64) *metrics {
 		epochs:       counter("epoch_bumps_total", "Partitions whose sequence started over because a broker had lost data or producer state."),
 		mayDouble:    counter("possible_duplicates_total", "Records sent under a new epoch although an earlier attempt may have been written."),
 		throttled:    counter("throttled_seconds_total", "Time that brokers have told this producer to wait."),
+		unwritten:    counter("unwritten_batches_total", "Batches that were sent although they couldn't be written down before."),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "sluice", Subsystem: "kafka", Name: "produce_errors_total",
 			Help: "Batches not acknowledged, by Kafka's error code; transport = no answer.",
@@ -44,7 +46,7 @@ func newMetrics(r prometheus.Registerer, waiting func() int64) *metrics {
 	if r != nil {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "sluice", Subsystem: "kafka", Name: "queued_records", Help: "Records that wait for their broker or for its answer.",
-		}, func() float64 { return float64(waiting()) }), m.up, m.batchRecords, m.batchBytes, m.seconds, m.retries, m.epochs, m.mayDouble, m.throttled, m.errors)
+		}, func() float64 { return float64(waiting()) }), m.up, m.batchRecords, m.batchBytes, m.seconds, m.retries, m.epochs, m.mayDouble, m.throttled, m.unwritten, m.errors)
 	}
 	return m
 }

@@ -23,6 +23,9 @@ type batch struct {
 	records []*Record
 	stamp   stamp
 	encoded []byte
+	entry   *entry // in the journal; nil if it isn't there
+	// restored: by an earlier process. Its stamp is of another producer id, and says nothing of the partition's own.
+	restored bool
 	// ambiguous: an attempt has ended without a certain answer, so the stamp
 	// may be in the log.
 	ambiguous bool
@@ -42,6 +45,8 @@ type partition struct {
 	queue    []*Record // never stamped, oldest first
 	gone     int       // abandoned records among them
 	batch    *batch    // stamped and not settled
+	restored []*batch  // to be sent before anything from the queue
+	journal  Journal   // nil for none
 	limit    int       // records in the next batch; 0 = by bytes alone
 	maxBytes int       // of a batch, as the topic allows
 
@@ -54,7 +59,9 @@ type partition struct {
 	notBefore time.Time // no attempt before
 }
 
-func (p *partition) hasWork() bool { return p.batch != nil || len(p.queue) > p.gone }
+func (p *partition) hasWork() bool {
+	return p.batch != nil || len(p.restored) > 0 || len(p.queue) > p.gone
+}
 
 // form moves records from the queue under a new stamp. What leaves the queue
 // without being stamped is returned. room is in bytes; a first record is taken
@@ -106,7 +113,9 @@ func (p *partition) keep() (out settlements) {
 	for _, r := range p.batch.records {
 		out = append(out, settlement{r, nil})
 	}
-	p.sequence = nextSequence(p.sequence, len(p.batch.records))
+	if !p.batch.restored {
+		p.sequence = nextSequence(p.sequence, len(p.batch.records))
+	}
 	p.batch = nil
 	p.failures, p.notBefore, p.sick = 0, time.Time{}, false
 	if p.limit *= 2; p.limit > maxLimit {
@@ -122,7 +131,8 @@ func (p *partition) keep() (out settlements) {
 func (p *partition) dissolve() (out settlements, mayDouble bool) {
 	b := p.batch
 	p.batch = nil
-	if b.ambiguous {
+	p.forget(b)
+	if b.ambiguous && !b.restored {
 		p.nextEpoch()
 	}
 	var back []*Record

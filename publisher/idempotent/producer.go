@@ -38,6 +38,9 @@ type Options struct {
 	// its unresolved records are given up, as its log is gone (default 10 s).
 	TopicGoneAfter time.Duration
 
+	// Journal keeps what is sent and not settled beyond the process; nil: nothing does.
+	Journal Journal
+
 	// firstSequence is where partitions start, for tests of the wrap.
 	firstSequence int32
 }
@@ -88,6 +91,7 @@ type Producer struct {
 	missing    map[string]time.Time // since when brokers have denied the topic
 	batchBytes map[string]int
 	partitions map[partitionKey]*partition
+	restored   map[partitionKey][]*batch // for partitions that aren't known yet
 	lanes      map[laneKey]*lane
 }
 
@@ -112,6 +116,7 @@ func New(opts Options) (*Producer, error) {
 		missing:    map[string]time.Time{},
 		batchBytes: map[string]int{},
 		partitions: map[partitionKey]*partition{},
+		restored:   map[partitionKey][]*batch{},
 		lanes:      map[laneKey]*lane{},
 	}
 	p.metrics = newMetrics(opts.Registry, p.waiting.Load)
@@ -142,6 +147,9 @@ func (p *Producer) Produce(ctx context.Context, topic string, partition int32, r
 	}
 	p.waiting.Add(1)
 	r.queued = true
+	if r.Instead != nil {
+		r.entry, r.Instead.entry = r.Instead.entry, nil
+	}
 	pt.queue = append(pt.queue, r)
 	p.schedule(pt)
 	p.mu.Unlock()
@@ -216,11 +224,28 @@ func (p *Producer) Close(ctx context.Context) (unresolved int) {
 			unresolved += len(pt.batch.records)
 			pt.batch = nil
 		}
+		out = append(out, unresolve(pt.restored, &unresolved)...)
+		pt.restored = nil
 		out = append(out, pt.clearQueue(ErrNotSent)...)
 	}
+	for _, batches := range p.restored {
+		out = append(out, unresolve(batches, &unresolved)...)
+	}
+	clear(p.restored)
 	p.mu.Unlock()
 	p.deliver(out)
 	return unresolved
+}
+
+// unresolve settles restored batches that couldn't be sent before the end.
+func unresolve(batches []*batch, count *int) (out settlements) {
+	for _, b := range batches {
+		for _, r := range b.records {
+			out = append(out, settlement{r, ErrUnresolved})
+		}
+		*count += len(b.records)
+	}
+	return out
 }
 
 // deliver tells records their outcome. Producer.mu must not be held.

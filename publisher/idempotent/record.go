@@ -54,6 +54,11 @@ type Record struct {
 	// for the first time; false takes it out with ErrLeaseLost. It must be a
 	// quick local check: the producer's lock is held.
 	Live func() bool
+	// Tag is the caller's own: it is kept in the journal beside the record.
+	Tag string
+	// Instead, if not nil, is a restored record that this one stands for from now on: the journal keeps that one until
+	// this one has been written down.
+	Instead *Record
 	// Late, if not nil, is called exactly once if, and only if, Produce has
 	// returned ErrUnresolved: with nil when Kafka has acknowledged the record
 	// after all, with one of this package's certain errors when it hasn't been
@@ -65,6 +70,7 @@ type Record struct {
 	queued    bool          // waits, unstamped, in its partition's queue; guarded by Producer.mu
 	abandoned bool          // its caller has gone; guarded by Producer.mu
 	phase     atomic.Int32  // who tells the outcome: Produce's return or Late
+	entry     *entry        // where it stands in the journal until it is written down again; guarded by Producer.mu
 	err       error         // valid once done is closed
 	done      chan struct{} // closed when settled while its caller waits
 }

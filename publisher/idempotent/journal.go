@@ -1,0 +1,256 @@
+package idempotent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	kafka "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"go.uber.org/zap"
+)
+
+// Journal remembers batches beyond the end of the process. Every batch is written down, with its stamp, before it is
+// first sent; so a process that starts again can send it under the same stamp, and the broker drops what it has.
+type Journal interface {
+	// Append writes entries, all or none, and returns the number of the first. It survives the end of the process.
+	Append(at time.Time, payloads ...[]byte) (first uint64, err error)
+	// Settle forgets entries; it may be undone by the process's end.
+	Settle(numbers ...uint64)
+	// Drop forgets entries for good.
+	Drop(numbers ...uint64) error
+}
+
+// entry is a batch's place in the journal.
+type entry struct {
+	number uint64
+	// left counts the records that stand in no later entry. Guarded by Producer.mu.
+	left int
+}
+
+// writeDown puts batches into the journal before they are first sent. A journal that fails doesn't keep them: what it
+// protects from is the rarer trouble.
+func (p *Producer) writeDown(fresh []*partition, at time.Time) {
+	if p.opts.Journal == nil || len(fresh) == 0 {
+		return
+	}
+	payloads := make([][]byte, len(fresh))
+	for i, pt := range fresh {
+		payloads[i] = appendPayload(nil, pt)
+	}
+	first, err := p.opts.Journal.Append(at, payloads...)
+	if err != nil {
+		p.metrics.unwritten.Add(float64(len(fresh)))
+		p.log.Error("batches are sent without having been written down: if this process is killed now, they may be there twice", zap.Error(err))
+		return
+	}
+	var superseded []uint64
+	p.mu.Lock()
+	for i, pt := range fresh {
+		pt.batch.entry = &entry{number: first + uint64(i), left: len(pt.batch.records)}
+		for _, r := range pt.batch.records {
+			if r.entry == nil {
+				continue
+			}
+			if r.entry.left--; r.entry.left == 0 {
+				superseded = append(superseded, r.entry.number)
+			}
+			r.entry = nil
+		}
+	}
+	p.mu.Unlock()
+	if len(superseded) > 0 {
+		p.opts.Journal.Settle(superseded...)
+	}
+}
+
+// forget takes a batch that is being taken apart out of the journal, before its stamp or its records are used again. A
+// restored batch stays there until its records stand elsewhere. Where the journal fails, the stamp is never used again:
+// at the next start it will be sent with the old records. Producer.mu is held.
+func (p *partition) forget(b *batch) {
+	switch {
+	case b.entry == nil:
+	case b.restored:
+		for _, r := range b.records {
+			r.entry = b.entry
+		}
+	case p.journal.Drop(b.entry.number) != nil && !b.ambiguous:
+		p.nextEpoch()
+	}
+	b.entry = nil
+}
+
+// settled forgets batches that Kafka has.
+func (p *Producer) settled(numbers []uint64) {
+	if len(numbers) > 0 {
+		p.opts.Journal.Settle(numbers...)
+	}
+}
+
+// Restored is a batch that an earlier process has written down.
+type Restored struct {
+	Topic     string
+	Partition int32
+	// Records are its records, with their Tag. Late is called with their outcome, as after ErrUnresolved.
+	Records []*Record
+
+	encoded []byte
+	stamp   stamp
+	number  uint64
+}
+
+// ErrPayload means that a journal's entry isn't a batch of any version that this one knows.
+var ErrPayload = errors.New("not a batch that was written down")
+
+// The payload of an entry: version, 1 byte; partition, 4; topic; number of records and their tags; the batch as it is
+// sent. Texts have their length before them, as a uvarint, and numbers are big-endian.
+const payloadVersion = 1
+
+func appendPayload(b []byte, pt *partition) []byte {
+	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	b = append(b, payloadVersion)
+	b = binary.BigEndian.AppendUint32(b, uint32(pt.id))
+	text(pt.topic)
+	b = binary.AppendUvarint(b, uint64(len(pt.batch.records)))
+	for _, r := range pt.batch.records {
+		text(r.Tag)
+	}
+	return append(b, pt.batch.encoded...)
+}
+
+// ParseEntry reads what a producer has written into its journal. The error wraps [ErrPayload].
+func ParseEntry(number uint64, payload []byte) (*Restored, error) {
+	in := bytes.NewReader(payload)
+	fail := func(err error) (*Restored, error) { return nil, fmt.Errorf("%w: %w", ErrPayload, err) }
+	text := func() (string, error) {
+		n, err := binary.ReadUvarint(in)
+		if err != nil || n > uint64(in.Len()) {
+			return "", io.ErrUnexpectedEOF
+		}
+		s := make([]byte, n)
+		_, err = io.ReadFull(in, s)
+		return string(s), err
+	}
+	var head [5]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return fail(err)
+	}
+	if head[0] != payloadVersion {
+		return fail(fmt.Errorf("version %d", head[0]))
+	}
+	b := &Restored{Partition: int32(binary.BigEndian.Uint32(head[1:])), number: number}
+	var err error
+	if b.Topic, err = text(); err != nil {
+		return fail(err)
+	}
+	count, err := binary.ReadUvarint(in)
+	if err != nil || count > uint64(in.Len()) {
+		return fail(io.ErrUnexpectedEOF)
+	}
+	tags := make([]string, count)
+	for i := range tags {
+		if tags[i], err = text(); err != nil {
+			return fail(err)
+		}
+	}
+	b.encoded = payload[len(payload)-in.Len():]
+	if err := b.decode(tags); err != nil {
+		return fail(err)
+	}
+	return b, nil
+}
+
+// decode reads the records back: they may have to be sent otherwise.
+func (b *Restored) decode(tags []string) error {
+	if len(b.encoded) < sizePrefix+batchHeader {
+		return io.ErrUnexpectedEOF
+	}
+	h := b.encoded[sizePrefix:]
+	be := binary.BigEndian
+	b.stamp = stamp{int64(be.Uint64(h[offProducerID:])), int16(be.Uint16(h[offEpoch:])), int32(be.Uint32(h[offSequence:]))}
+	var set protocol.RecordSet
+	if _, err := set.ReadFrom(bytes.NewReader(b.encoded)); err != nil {
+		return err
+	}
+	for {
+		read, err := set.Records.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		r := &Record{}
+		if r.Key, err = protocol.ReadAll(read.Key); err != nil {
+			return err
+		}
+		if r.Value, err = protocol.ReadAll(read.Value); err != nil {
+			return err
+		}
+		for _, x := range read.Headers {
+			r.Headers = append(r.Headers, Header{x.Key, string(x.Value)})
+		}
+		if len(b.Records) < len(tags) {
+			r.Tag = tags[len(b.Records)]
+		}
+		b.Records = append(b.Records, r)
+	}
+	if len(b.Records) != len(tags) || len(tags) == 0 {
+		return fmt.Errorf("%d records, %d tags", len(b.Records), len(tags))
+	}
+	return nil
+}
+
+// Restore sends batches of an earlier process again, each under its old stamp and before anything newer on its
+// partition. Brokers drop what they have. It is called before the first Produce.
+func (p *Producer) Restore(batches []*Restored) {
+	topics := make([]string, 0, len(batches))
+	p.mu.Lock()
+	for _, b := range batches {
+		topics = append(topics, b.Topic)
+		for _, r := range b.Records {
+			r.size = maxRecordSize(r)
+			r.done = make(chan struct{})
+			r.phase.Store(left)
+		}
+		p.waiting.Add(int64(len(b.Records)))
+		k := partitionKey{b.Topic, b.Partition}
+		p.restored[k] = append(p.restored[k], &batch{
+			records: b.Records, stamp: b.stamp, encoded: b.encoded, ambiguous: true, restored: true,
+			entry: &entry{number: b.number, left: len(b.Records)},
+		})
+		if pt := p.partitions[k]; pt != nil {
+			p.bring(pt)
+		}
+	}
+	p.mu.Unlock()
+	p.Watch(topics...)
+}
+
+// bring gives a partition its restored batches. Producer.mu is held.
+func (p *Producer) bring(pt *partition) {
+	k := partitionKey{pt.topic, pt.id}
+	pt.restored = append(pt.restored, p.restored[k]...)
+	delete(p.restored, k)
+	p.schedule(pt)
+}
+
+// orphans settles the restored batches of partitions that don't exist. Producer.mu is held.
+func (p *Producer) orphans(gone func(partitionKey) bool, err kafka.Error) (out settlements) {
+	for k, batches := range p.restored {
+		if !gone(k) {
+			continue
+		}
+		for _, b := range batches {
+			for _, r := range b.records {
+				r.entry = b.entry
+				out = append(out, settlement{r, fmt.Errorf("%w: %w", ErrNoPartition, err)})
+			}
+		}
+		delete(p.restored, k)
+	}
+	return out
+}

@@ -1,0 +1,371 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Options configure a [Log].
+type Options struct {
+	// Dir is the folder of all instances on this disk. It is made if need be.
+	Dir string
+	// Instance names the subfolder that this process locks.
+	Instance string
+	// MaxBytes bounds the log on disk (default 1 GiB).
+	MaxBytes int64
+	// SegmentBytes is the size from which on a new file is begun (default 8 MiB).
+	SegmentBytes int64
+	// Keep is how long an entry stays in the log at least, settled or not (default 10 s): see [Entry].
+	Keep time.Duration
+	Log  *zap.Logger
+
+	// open stands in for os.OpenFile, for tests of disks that fail.
+	open func(name string) (file, error)
+}
+
+// file is what the log needs of an *os.File.
+type file interface {
+	Write([]byte) (int, error)
+	Sync() error
+	Close() error
+}
+
+func (o Options) withDefaults() (Options, error) {
+	switch {
+	case o.Dir == "":
+		return o, errors.New("spool: Options.Dir is empty")
+	case o.Instance == "" || o.Instance != filepath.Base(o.Instance) || o.Instance == "." || o.Instance == "..":
+		return o, fmt.Errorf("spool: Options.Instance %q can't be a folder's name", o.Instance)
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 1 << 30
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 8 << 20
+	}
+	if o.Keep == 0 {
+		o.Keep = 10 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.open == nil {
+		o.open = func(name string) (file, error) {
+			return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+	}
+	return o, nil
+}
+
+// Errors of a [Log].
+var (
+	// ErrLocked: another process has the folder.
+	ErrLocked = errors.New("spool: another process has this folder")
+	// ErrFull: MaxBytes are used up by entries that aren't settled.
+	ErrFull = errors.New("spool: full")
+	// ErrFormat: the folder was written by a version that this one doesn't know.
+	ErrFormat = errors.New("spool: unknown format")
+	errClosed = errors.New("spool: closed")
+)
+
+// Entry is what [Open] finds.
+type Entry struct {
+	Number  uint64
+	Time    time.Time // of Append
+	Payload []byte
+	// Settled entries are told as well as long as they are there, at least those of the last [Options.Keep] before the
+	// process ended: what follows from a settling may not have been finished by then.
+	Settled bool
+}
+
+// Log is an open log. Its methods are safe for concurrent use.
+type Log struct {
+	opts Options
+	dir  string
+	lock *os.File
+
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	segments []*segment // oldest first
+	active   *segment   // the last of them; nil: the next entry begins a new one
+	next     uint64     // number of the next entry
+	where    map[uint64]place
+	settled  []uint64 // not written down yet
+	bytes    int64
+
+	syncing sync.Mutex // held by the one who syncs
+}
+
+// segment is one file of the log.
+type segment struct {
+	path   string
+	out    file // nil if it isn't written to any more
+	size   int64
+	live   int       // entries that aren't settled
+	newest time.Time // of its entries
+	dirty  bool      // written since the last sync
+	failed bool
+}
+
+// place is where an unsettled entry stands.
+type place struct {
+	in     *segment
+	offset int64 // of the frame
+	at     time.Time
+}
+
+// Append writes entries, all or none, and returns the number of the first; the others follow it.
+func (l *Log) Append(at time.Time, payloads ...[]byte) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sweep(at)
+	size := int64(0)
+	for _, p := range payloads {
+		size += int64(frameHead + entryHead + len(p))
+	}
+	if l.bytes+size > l.opts.MaxBytes {
+		return 0, ErrFull
+	}
+	if err := l.begin(); err != nil {
+		return 0, err
+	}
+	seg := l.active
+	b, marks := l.marks(nil)
+	first := l.next
+	places := make([]place, len(payloads))
+	for i, p := range payloads {
+		places[i] = place{in: seg, offset: seg.size + int64(len(b)), at: at}
+		b = appendEntry(b, first+uint64(i), at, p)
+	}
+	if err := l.write(b); err != nil {
+		return 0, err
+	}
+	l.settled = l.settled[marks:]
+	l.next += uint64(len(payloads))
+	for i, p := range places {
+		l.where[first+uint64(i)] = p
+	}
+	seg.live += len(payloads)
+	seg.newest = at
+	if seg.size >= l.opts.SegmentBytes {
+		l.finish()
+	}
+	return first, nil
+}
+
+// Settle forgets entries. That is written down with the next entry, by [Log.Flush], or by Close.
+func (l *Log) Settle(numbers ...uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(numbers)
+}
+
+// Drop is Settle for entries that mustn't come back: when it returns nil, they won't, unless the power fails.
+func (l *Log) Drop(numbers ...uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forget(numbers)
+	return l.flush()
+}
+
+// Flush writes down what has been settled, and deletes files that nothing needs any more.
+func (l *Log) Flush(now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.flush()
+	l.sweep(now)
+	return err
+}
+
+func (l *Log) forget(numbers []uint64) {
+	for _, n := range numbers {
+		if p, ok := l.where[n]; ok {
+			p.in.live--
+			delete(l.where, n)
+			l.settled = append(l.settled, n)
+		}
+	}
+}
+
+// marks appends the frame of what has been settled, and says how many that are.
+func (l *Log) marks(b []byte) ([]byte, int) {
+	if len(l.settled) == 0 {
+		return b, 0
+	}
+	return appendSettled(b, l.settled), len(l.settled)
+}
+
+func (l *Log) flush() error {
+	b, marks := l.marks(nil)
+	if marks == 0 {
+		return nil
+	}
+	if err := l.begin(); err != nil {
+		return err
+	}
+	if err := l.write(b); err != nil {
+		return err
+	}
+	l.settled = l.settled[marks:]
+	return nil
+}
+
+// begin makes sure that there is a file to write to.
+func (l *Log) begin() error {
+	if l.closed {
+		return errClosed
+	}
+	if l.active != nil {
+		return nil
+	}
+	seg := &segment{path: filepath.Join(l.dir, fmt.Sprintf("%020d%s", l.next, suffix))}
+	for n := 1; slices.ContainsFunc(l.segments, func(s *segment) bool { return s.path == seg.path }); n++ {
+		seg.path = filepath.Join(l.dir, fmt.Sprintf("%020d-%06d%s", l.next, n, suffix))
+	}
+	var err error
+	if seg.out, err = l.opts.open(seg.path); err != nil {
+		return fmt.Errorf("spool: beginning a file: %w", err)
+	}
+	l.segments = append(l.segments, seg)
+	l.active = seg
+	if err := l.write(appendHeader(nil)); err != nil {
+		return err
+	}
+	return nil
+}
+
+// write writes to the active file, or gives that up for good.
+func (l *Log) write(b []byte) error {
+	seg := l.active
+	n, err := seg.out.Write(b)
+	seg.size += int64(n)
+	l.bytes += int64(n)
+	seg.dirty = true
+	if err != nil {
+		l.giveUp(seg)
+		return fmt.Errorf("spool: writing: %w", err)
+	}
+	return nil
+}
+
+// giveUp is invariant 3. Reading stops at what is torn, so that nothing may follow it.
+func (l *Log) giveUp(seg *segment) {
+	seg.failed = true
+	if seg.out != nil {
+		_ = seg.out.Close() // it has failed already
+		seg.out = nil
+	}
+	if l.active == seg {
+		l.active = nil
+	}
+}
+
+// finish ends the active file; the next entry begins another. It stays open until it has been synced.
+func (l *Log) finish() { l.active = nil }
+
+// sweep deletes the oldest files as long as nothing needs them. In this order, since a file's settled marks are about
+// entries of older files or its own. Where an entry of the oldest file stays unsettled, and others have been waiting
+// behind it for long, the entry is written anew.
+func (l *Log) sweep(now time.Time) {
+	for len(l.segments) > 1 {
+		seg := l.segments[0]
+		if seg == l.active || now.Sub(seg.newest) < l.opts.Keep && !seg.newest.IsZero() {
+			return
+		}
+		if seg.live > 0 && !(l.bytes > l.opts.MaxBytes/2 && l.move(seg)) {
+			return
+		}
+		if seg.out != nil {
+			_ = seg.out.Close() // nothing in it matters any more
+		}
+		if err := os.Remove(seg.path); err != nil {
+			l.opts.Log.Warn("spool: a file that is no longer needed can't be deleted", zap.Error(err))
+		}
+		l.bytes -= seg.size
+		l.segments = l.segments[1:]
+	}
+}
+
+// Sync returns when everything that was appended before is on disk. Callers share the work.
+func (l *Log) Sync() error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	l.mu.Lock()
+	var dirty []*segment
+	for _, seg := range l.segments {
+		if seg.dirty {
+			dirty = append(dirty, seg)
+			seg.dirty = false
+		}
+	}
+	l.mu.Unlock()
+	var failed error
+	for _, seg := range dirty {
+		if err := l.syncOne(seg); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+func (l *Log) syncOne(seg *segment) error {
+	l.mu.Lock()
+	out, bad, ended := seg.out, seg.failed, seg != l.active
+	l.mu.Unlock()
+	if bad || out == nil {
+		l.mu.Lock()
+		seg.dirty = seg.live > 0 // its entries will never be certain
+		l.mu.Unlock()
+		if seg.dirty {
+			return fmt.Errorf("spool: %s can't be synced", filepath.Base(seg.path))
+		}
+		return nil
+	}
+	err := out.Sync()
+	if err == nil {
+		err = syncDir(l.dir)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		seg.dirty = true
+		l.giveUp(seg)
+		return fmt.Errorf("spool: syncing: %w", err)
+	}
+	if ended && seg.out != nil && !seg.dirty {
+		err = seg.out.Close()
+		seg.out = nil
+	}
+	return err
+}
+
+// Size is the log's size on disk in bytes, and how many entries aren't settled.
+func (l *Log) Size() (bytes int64, unsettled int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bytes, len(l.where)
+}
+
+// Close writes down what has been settled and lets go of the folder. What isn't settled is there at the next Open.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	err := l.flush()
+	l.closed = true
+	for _, seg := range l.segments {
+		if seg.out != nil {
+			err = errors.Join(err, seg.out.Close())
+		}
+	}
+	return errors.Join(err, l.lock.Close())
+}

@@ -1,0 +1,181 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"sluice/publisher/idempotent"
+	"sluice/publisher/spool"
+)
+
+// SpoolOptions say where batches are written down.
+type SpoolOptions struct {
+	Dir      string // of all instances on this disk
+	Instance string
+	MaxBytes int64
+}
+
+// Kept is a delivery that an earlier process of this instance has published, or whose batch it had written down: this
+// process publishes it. Either way it has to be marked as kept.
+type Kept struct {
+	ID         string // [Message.DedupeID]
+	DeadLetter bool
+}
+
+// A record's tag is one of these and the id of its delivery.
+const (
+	tagEvent      = "e"
+	tagDeadLetter = "d"
+)
+
+// resumePause is how long to wait before a restored record that can't be sent is tried again.
+const resumePause = time.Second
+
+// openSpool reads what an earlier process has left: everything that it returns is on disk.
+func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
+	o := p.opts.Spool
+	if o == nil {
+		return nil, nil
+	}
+	log, entries, err := spool.Open(spool.Options{Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool")})
+	if err != nil {
+		return nil, err
+	}
+	p.spool = log
+	var restored []*idempotent.Restored
+	for _, e := range entries {
+		b, err := idempotent.ParseEntry(e.Number, e.Payload)
+		if err != nil {
+			p.log.Error("an entry of the spool can't be read and stays there", zap.Uint64("number", e.Number), zap.Error(err))
+			continue
+		}
+		for _, r := range b.Records {
+			if r.Tag != "" {
+				p.recovered = append(p.recovered, Kept{ID: r.Tag[1:], DeadLetter: r.Tag[:1] == tagDeadLetter})
+			}
+		}
+		if !e.Settled {
+			restored = append(restored, b)
+		}
+	}
+	if p.opts.Registry != nil {
+		gauge := func(name, help string, value func() float64) prometheus.Collector {
+			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "spool", Name: name, Help: help}, value)
+		}
+		p.opts.Registry.MustRegister(
+			gauge("bytes", "Size of the spool on disk.", func() float64 { n, _ := log.Size(); return float64(n) }),
+			gauge("unsettled_batches", "Batches in the spool whose outcome isn't known.", func() float64 { _, n := log.Size(); return float64(n) }),
+		)
+	}
+	return restored, nil
+}
+
+// journal is the spool as the producer wants it; a nil *spool.Log wouldn't be a nil Journal.
+func (p *Publisher) journal() idempotent.Journal {
+	if p.spool == nil {
+		return nil
+	}
+	return p.spool
+}
+
+// Recovered lists the deliveries that the spool told of at the start.
+func (p *Publisher) Recovered() []Kept { return p.recovered }
+
+// resume sends what an earlier process had sent without an answer, and looks after the spool's files.
+func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored) {
+	if p.spool == nil {
+		return
+	}
+	records := 0
+	for _, b := range restored {
+		records += len(b.Records)
+		for _, r := range b.Records {
+			r.Late = func(err error) {
+				if err == nil || errors.Is(err, idempotent.ErrUnresolved) {
+					return // Kafka has it, or it stays in the spool
+				}
+				p.topics.wg.Go(func() { p.republish(ctx, r, err) })
+			}
+		}
+	}
+	if records > 0 {
+		p.log.Info("sending again what was under way when this instance ended", zap.Int("batches", len(restored)), zap.Int("records", records))
+	}
+	p.prod.Restore(restored)
+	p.topics.wg.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				if err := p.spool.Flush(now); err != nil {
+					p.log.Warn("writing to the spool", zap.Error(err))
+				}
+			}
+		}
+	})
+}
+
+// republish finds another place for a restored record that its partition didn't take: nobody else will, since it was
+// marked as kept. It goes on until there is one.
+func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause error) {
+	original := r.Headers
+	dead := strings.HasPrefix(r.Tag, tagDeadLetter)
+	for ctx.Err() == nil {
+		next := &idempotent.Record{Key: r.Key, Value: r.Value, Headers: slices.Clone(original), Tag: r.Tag, Instead: r}
+		refused, is := errors.AsType[*idempotent.RefusedError](cause)
+		if is && !dead {
+			dead = true
+			setAside(next, "refused_by_topic", "publish", refused, time.Now())
+			original = next.Headers
+		}
+		var err error
+		if dead {
+			err = p.produceTo(ctx, p.opts.Topics.DeadLetter, next)
+		} else {
+			_, err = p.produce(ctx, header(r, headerEventType), next)
+		}
+		if err == nil {
+			return
+		}
+		p.log.Warn("a record that was under way when this instance ended can't be placed yet", zap.Error(err))
+		cause, r = err, next
+		select {
+		case <-ctx.Done():
+		case <-time.After(resumePause):
+		}
+	}
+}
+
+// produceTo hands the record to one of the special topics.
+func (p *Publisher) produceTo(ctx context.Context, topic string, r *idempotent.Record) error {
+	n, err := p.topics.ensure(ctx, topic, "")
+	if err != nil {
+		return err
+	}
+	return p.prod.Produce(ctx, topic, p.partition(r, n), r)
+}
+
+func header(r *idempotent.Record, name string) string {
+	for _, h := range r.Headers {
+		if h.Key == name {
+			return h.Value
+		}
+	}
+	return ""
+}
+
+func (p *Publisher) closeSpool() error {
+	if p.spool == nil {
+		return nil
+	}
+	return p.spool.Close()
+}
