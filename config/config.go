@@ -105,8 +105,9 @@ type Dedupe struct {
 
 // Spool says where batches are written down before they are sent.
 type Spool struct {
-	SpoolDir      string `name:"spool-dir" placeholder:"PATH" shown:"none" help:"Folder in which batches are written down before they are sent, so that a process that is killed and started again doubles nothing. Instances on one host may share it; each has a subfolder, named after instance."`
-	SpoolMaxBytes Size   `name:"spool-max-bytes" default:"1GiB" min:"64MiB" why:"it holds at least the last ten seconds" help:"Largest size of an instance's part of the spool."`
+	SpoolDir      string        `name:"spool-dir" placeholder:"PATH" shown:"none" help:"Folder in which events are kept while Kafka doesn't take them, and in which batches are written down before they are sent, so that a process that is killed and started again loses and doubles nothing. Instances on one host may share it; each has a subfolder, named after instance."`
+	SpoolAfter    time.Duration `name:"spool-after" default:"500ms" min:"50ms" help:"How long Kafka may take for an event before it is kept in the spool instead, and answered 200."`
+	SpoolMaxBytes Size          `name:"spool-max-bytes" default:"1GiB" min:"64MiB" why:"it holds at least the last ten seconds" help:"Largest size of an instance's part of the spool. When it is full, events that Kafka doesn't take are answered 503."`
 }
 
 // Log says what is logged and how.

@@ -13,6 +13,7 @@ const (
 	statusPublished    status = "published"
 	statusDuplicate    status = "duplicate"
 	statusDeadLettered status = "dead_lettered"
+	statusSpooled      status = "spooled"
 )
 
 // maxEcho is how much of a field of the event goes into an answer. Answers are

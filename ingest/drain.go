@@ -17,6 +17,11 @@ const (
 	// farewell is how long a connection that was told to go is kept, for its
 	// peer to read that and close.
 	farewell = 500 * time.Millisecond
+	// sharedCut is how long a drain waits for bodies while others may be waiting
+	// in the queue of a shared socket. The sender waits 4 s: with the half second
+	// of net/http (see cutGrace) this leaves the successor two, to start and to
+	// answer.
+	sharedCut = 1500 * time.Millisecond
 	// sweepEvery is how often a drain looks for idle connections.
 	sweepEvery = 50 * time.Millisecond
 )
@@ -39,6 +44,11 @@ const (
 //  5. Shortly before ctx ends (cutGrace), bodies that are still arriving are
 //     answered 408.
 //  6. Close: what is left is cut.
+//
+// With a Listener of the caller's, step 2 closes this process's descriptor at
+// once and takes nothing more: the socket goes on listening for its other
+// holders, and what waits in its queue is theirs. Those clients wait from the
+// drain's beginning on, so step 5 comes after sharedCut at the latest.
 //
 // http.Server.Shutdown isn't used because it closes connections on which a
 // request has just been sent.
@@ -68,6 +78,10 @@ func (s *Server) drain(ctx context.Context) error {
 
 	beforeCut, cancel := earlier(ctx, cutGrace)
 	defer cancel()
+	if s.listener.shared {
+		beforeCut, cancel = context.WithDeadline(beforeCut, began.Add(sharedCut))
+		defer cancel()
+	}
 	if s.wait(beforeCut, s.opts.IdleGrace, false) {
 		return s.drained(began)
 	}

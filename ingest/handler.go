@@ -142,6 +142,10 @@ func (h *Handler) webhook(c echo.Context) error {
 		h.deadLettered(d)
 		return h.answer(x, statusDeadLettered, d)
 	}
+	if outcome == Spooled {
+		h.metrics.spooled.Inc()
+		return h.answer(x, statusSpooled, d)
+	}
 	h.metrics.published.inc(d.Event.Type)
 	return h.answer(x, statusPublished, d)
 }
@@ -201,7 +205,7 @@ func (h *Handler) publish(ctx context.Context, d *Delivery, claim *heldClaim) (O
 	outcome, err := h.opts.Publisher.Publish(ctx, d, claim)
 	claim.takenOver = true
 	switch {
-	case err == nil && (outcome == Published || outcome == DeadLettered):
+	case err == nil && (outcome == Published || outcome == DeadLettered || outcome == Spooled):
 		return outcome, nil
 	case outcome == NotKept:
 		return outcome, fmt.Errorf("%w: %w", errNotKept, orNone(err))

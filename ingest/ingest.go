@@ -56,6 +56,7 @@ const (
 	DeadLettered                    // acknowledged on the dead-letter topic
 	NotKept                         // certainly not written, and won't be
 	Unknown                         // may have been written, or may still be
+	Spooled                         // on disk, and will be on its topic
 )
 
 // Verdict is what a claim found. The zero Verdict is none of them, and counts
@@ -77,8 +78,8 @@ type Claim interface {
 	// Live reports whether the lease still certainly holds. The publisher asks
 	// right before it encodes the record. It is true for Skipped.
 	Live() bool
-	// Settle tells the final outcome: Published and DeadLettered make later
-	// copies duplicates, NotKept lets the next copy in at once, Unknown leaves
+	// Settle tells the final outcome: Published, DeadLettered and Spooled make
+	// later copies duplicates, NotKept lets the next copy in at once, Unknown leaves
 	// the lease to run out. It is called exactly once for a verdict of Won or
 	// Skipped and never for the others, from any goroutine, and doesn't block.
 	Settle(Outcome)
@@ -95,6 +96,6 @@ type Deduper interface {
 type Publisher interface {
 	// Publish blocks until the outcome is known or ctx ends, and sees to it that
 	// c.Settle is called exactly once, possibly after it has returned. Only
-	// Published and DeadLettered without an error are answered 200.
+	// Published, DeadLettered and Spooled without an error are answered 200.
 	Publish(ctx context.Context, d *Delivery, c Claim) (Outcome, error)
 }

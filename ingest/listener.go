@@ -26,7 +26,7 @@ const (
 // may have sent a request.
 type retiringListener struct {
 	net.Listener
-	shared bool // other processes may accept from the same socket
+	shared bool // other processes hold the same socket, now or later
 
 	closing  sync.Once
 	closeErr error
@@ -41,9 +41,12 @@ func newRetiringListener(inner net.Listener, shared bool) *retiringListener {
 
 // retire makes Accept take what is still coming and then fail with
 // net.ErrClosed, within handshakeGrace and queueBound. It doesn't wait for
-// that. A listener that may be shared is closed at once, since
-// what is in its queue isn't lost. The error says that new connections can't be
-// held off, so that some may be reset in the instant of closing.
+// that. A shared listener is closed at once, which closes this process's
+// descriptor and nothing more: what is in the queue belongs to the socket's
+// other holders, and a filter would stay on their socket too. A connection that
+// Accept has taken by then is still returned. The error says that new
+// connections can't be held off, so that some may be reset in the instant of
+// closing.
 func (l *retiringListener) retire() error {
 	deadliner, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
 	if l.shared || !ok {

@@ -20,6 +20,7 @@ const publisherReason = "publisher"
 // looking a label up costs more than counting.
 type metrics struct {
 	received     prometheus.Counter
+	spooled      prometheus.Counter
 	duplicates   byType
 	published    byType
 	deadLettered map[event.Reason]prometheus.Counter
@@ -33,6 +34,10 @@ func newMetrics(reg prometheus.Registerer, keyNames []string, l *limits) (*metri
 	received := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_received_total",
 		Help: "Webhook requests received, whatever became of them. Other paths and methods are not among them.",
+	})
+	spooled := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "sluice_spooled_total",
+		Help: "Webhook requests answered 200 because the event is on disk, to be published once Kafka takes it.",
 	})
 	duplicates := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_duplicates_total",
@@ -69,7 +74,7 @@ func newMetrics(reg prometheus.Registerer, keyNames []string, l *limits) (*metri
 	}, func() float64 { return float64(l.bytes.Load()) })
 
 	for _, c := range []prometheus.Collector{
-		received, duplicates, published, deadLettered, refused, verified, stages, inFlightRequests, inFlightBytes,
+		received, spooled, duplicates, published, deadLettered, refused, verified, stages, inFlightRequests, inFlightBytes,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -78,6 +83,7 @@ func newMetrics(reg prometheus.Registerer, keyNames []string, l *limits) (*metri
 
 	m := &metrics{
 		received:     received,
+		spooled:      spooled,
 		duplicates:   newByType(duplicates),
 		published:    newByType(published),
 		deadLettered: make(map[event.Reason]prometheus.Counter),

@@ -18,9 +18,13 @@ const (
 	// DefaultIdleTimeout is longer than a reverse proxy keeps its side (75 s in
 	// nginx's examples), so that the proxy is the one that closes and never
 	// sends into a closing connection.
-	DefaultIdleTimeout    = 120 * time.Second
-	DefaultIdleGrace      = 2 * time.Second
-	DefaultMaxHeaderBytes = 64 << 10
+	DefaultIdleTimeout = 120 * time.Second
+	DefaultIdleGrace   = 2 * time.Second
+	// DefaultSharedIdleGrace is the IdleGrace of a Server with a Listener of the
+	// caller's. It is shorter because new connections wait in the socket's queue
+	// for whoever comes next, and their clients give up after a few seconds.
+	DefaultSharedIdleGrace = 500 * time.Millisecond
+	DefaultMaxHeaderBytes  = 64 << 10
 )
 
 // writeSlack is what the writing of an answer may take beyond the longest time
@@ -34,8 +38,9 @@ type ServerOptions struct {
 	// Addr is where to listen, as in net.Listen; ":0" picks a free port.
 	Addr string
 	// Listener, if not nil, is used instead of Addr. It belongs to the Server
-	// from then on, but its socket may be shared with another process: a drain
-	// closes this process's side and leaves the queue of connections alone.
+	// from then on, but its socket may be shared with other processes: a drain
+	// closes this process's descriptor, changes nothing about the socket, and
+	// leaves the connections in its queue to whoever accepts there next.
 	Listener net.Listener
 	// Handler and Log are required.
 	Handler *Handler
@@ -46,7 +51,8 @@ type ServerOptions struct {
 	// IdleTimeout is how long a connection is kept open between requests.
 	IdleTimeout time.Duration
 	// IdleGrace is how long a drain leaves idle connections open for one more
-	// request, before it tells them to go.
+	// request, before it tells them to go. The default is DefaultIdleGrace, with
+	// a Listener DefaultSharedIdleGrace.
 	IdleGrace time.Duration
 	// MaxHeaderBytes bounds a request's headers; more is answered 431.
 	MaxHeaderBytes int
@@ -77,7 +83,11 @@ type Server struct {
 func NewServer(opts ServerOptions) (*Server, error) {
 	setDefault(&opts.ReadHeaderTimeout, DefaultReadHeaderTimeout)
 	setDefault(&opts.IdleTimeout, DefaultIdleTimeout)
-	setDefault(&opts.IdleGrace, DefaultIdleGrace)
+	idleGrace := DefaultIdleGrace
+	if opts.Listener != nil {
+		idleGrace = DefaultSharedIdleGrace
+	}
+	setDefault(&opts.IdleGrace, idleGrace)
 	setDefault(&opts.MaxHeaderBytes, DefaultMaxHeaderBytes)
 	switch {
 	case opts.Handler == nil:
@@ -138,14 +148,15 @@ func (s *Server) Open(ctx context.Context) error {
 
 // URL is the base URL of the opened server, with the real port and without a
 // slash at the end. A server that listens everywhere is named by its loopback
-// address. It is "" before Open.
+// address, one on a Unix socket as nginx writes it (http://unix:/path:). It is
+// "" before Open.
 func (s *Server) URL() string {
 	if s.listener == nil {
 		return ""
 	}
 	addr, ok := s.listener.Addr().(*net.TCPAddr)
 	if !ok {
-		return "http://" + s.listener.Addr().String()
+		return "http://unix:" + s.listener.Addr().String() + ":"
 	}
 	host := addr.IP.String()
 	if addr.IP == nil || addr.IP.IsUnspecified() {

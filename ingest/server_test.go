@@ -200,7 +200,7 @@ func (l *memoryListener) Addr() net.Addr            { return &net.UnixAddr{Name:
 func TestGivenListener(t *testing.T) {
 	l := &memoryListener{closed: make(chan struct{})}
 	s := newFixture(t, nil).listen(t, func(o *ServerOptions) { o.Addr, o.Listener = "", l })
-	if got := s.URL(); got != "http://memory" {
+	if got := s.URL(); got != "http://unix:memory:" {
 		t.Errorf("URL %s", got)
 	}
 	<-s.serving

@@ -22,7 +22,8 @@ type wire struct {
 
 func dial(t testing.TB, s *Server) *wire {
 	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL(), "http://"))
+	addr := s.listener.Addr()
+	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(t.Context(), addr.Network(), addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}

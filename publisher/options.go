@@ -86,6 +86,16 @@ func (o Options) validate() (Options, error) {
 	if strings.Count(t.Template, EventTypePlaceholder) > 1 {
 		return o, fmt.Errorf("publisher: TopicOptions.Template %q names %s more than once", t.Template, EventTypePlaceholder)
 	}
+	if o.Spool != nil {
+		given := *o.Spool
+		o.Spool = &given
+		if given.After == 0 {
+			o.Spool.After = 500 * time.Millisecond
+		}
+		if given.MaxBytes == 0 {
+			o.Spool.MaxBytes = 1 << 30
+		}
+	}
 	if o.Key == "" {
 		o.Key = KeyCustomer
 	}

@@ -27,6 +27,8 @@ const (
 	Published
 	// DeadLettered: every in-sync replica of the dead-letter topic has it.
 	DeadLettered
+	// Spooled: it is synced to disk, and will be in Kafka once that takes it.
+	Spooled
 )
 
 // ErrUnavailable wraps every error of [Publisher.Publish]: Kafka, or the part
@@ -41,8 +43,10 @@ type Publisher struct {
 	transport *kafka.Transport
 	prod      *idempotent.Producer
 	topics    *topics
-	spool     *spool.Log // nil without Options.Spool
+	spool     *spool.Log // nil without Options.Spool, as is outbox
+	outbox    *outbox
 	recovered []Kept
+	left      []leftover         // until they are in the outbox
 	keyless   atomic.Uint32      // spreads records without a key
 	stop      context.CancelFunc // ends the topics' work and the connections
 }
@@ -82,15 +86,39 @@ func New(o Options) (*Publisher, error) {
 }
 
 // Publish writes the message to its topic and returns when every in-sync
-// replica has it, or when ctx ends. A nil error means Published or
-// DeadLettered; otherwise the outcome is NotKept or Unknown and the error
-// wraps [ErrUnavailable].
+// replica has it, or when ctx ends. A nil error means Published, DeadLettered
+// or Spooled; otherwise the outcome is NotKept or Unknown and the error wraps
+// [ErrUnavailable].
 func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
+	if p.outbox == nil {
+		return p.publish(ctx, m)
+	}
+	kafkas, cancel := context.WithTimeout(ctx, p.opts.Spool.After)
+	defer cancel()
+	if p.outbox.behind(kafkas, p.topicOf(m)) {
+		return p.outbox.keep(ctx, m)
+	}
+	o, err := p.publish(kafkas, m)
+	switch {
+	case errors.Is(err, idempotent.ErrWritten):
+		if serr := p.spool.Sync(); serr != nil {
+			p.log.Error("an event under way can't be kept on disk as well", zap.Error(serr))
+			return Unknown, err
+		}
+		return Spooled, nil
+	case o == NotKept && !errors.Is(err, idempotent.ErrLeaseLost):
+		return p.outbox.keep(ctx, m)
+	}
+	return o, err
+}
+
+// publish writes the message to Kafka.
+func (p *Publisher) publish(ctx context.Context, m *Message) (Outcome, error) {
 	if m.Reject != "" {
 		return p.setAside(ctx, m, string(m.Reject), "parse", m.RejectCause)
 	}
 	r := p.eventRecord(m)
-	r.Late = m.late(Published)
+	r.Late = p.late(r, m, Published)
 	topic, err := p.produce(ctx, m.Event.Type, r)
 	var refused *idempotent.RefusedError
 	switch {
@@ -107,7 +135,7 @@ func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 // setAside writes the message to the dead-letter topic.
 func (p *Publisher) setAside(ctx context.Context, m *Message, reason, step string, cause error) (Outcome, error) {
 	r := p.deadLetter(m, reason, step, cause, time.Now())
-	r.Late = m.late(DeadLettered)
+	r.Late = p.late(r, m, DeadLettered)
 	if err := p.produceTo(ctx, p.opts.Topics.DeadLetter, r); err != nil {
 		if _, ok := errors.AsType[*idempotent.RefusedError](err); ok {
 			p.log.Error("dead letter refused; raise the dead-letter topic's max.message.bytes", zap.Error(err))
@@ -172,19 +200,22 @@ func (p *Publisher) Close(ctx context.Context) error {
 
 func failed(err error) (Outcome, error) {
 	o := NotKept
-	if errors.Is(err, idempotent.ErrUnresolved) {
+	if errors.Is(err, idempotent.ErrUnresolved) || errors.Is(err, idempotent.ErrWritten) {
 		o = Unknown
 	}
 	return o, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// late translates a late outcome for the message's owner.
-func (m *Message) late(kept Outcome) func(error) {
-	if m.Late == nil {
-		return nil
-	}
+// late deals with a late outcome: the message's owner is told, or, if the record was left to the spool, it is put
+// elsewhere when its partition doesn't take it.
+func (p *Publisher) late(r *idempotent.Record, m *Message, kept Outcome) func(error) {
 	return func(err error) {
 		switch {
+		case r.Kept():
+			if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
+				p.topics.wg.Go(func() { p.republish(p.topics.life, r, err) })
+			}
+		case m.Late == nil:
 		case err == nil:
 			m.Late(kept)
 		case errors.Is(err, idempotent.ErrUnresolved):

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 	}
 	e := &m.Event
 	if p.spool != nil {
-		r.Tag = tagEvent + m.DedupeID()
+		r.Tag, r.Keep = tagEvent+m.DedupeID(), true
 	}
 	if e.Type != "" {
 		add(headerEventType, e.Type)
@@ -119,6 +120,31 @@ func setAside(r *idempotent.Record, reason, step string, cause error, now time.T
 		add(headerError, cause.Error())
 	}
 	add(headerTime, now.UTC().Format(time.RFC3339Nano))
+}
+
+// recordOf builds the record that the message becomes, on the topic that topicOf names.
+func (p *Publisher) recordOf(m *Message) *idempotent.Record {
+	if m.Reject != "" {
+		return p.deadLetter(m, string(m.Reject), "parse", m.RejectCause, time.Now())
+	}
+	return p.eventRecord(m)
+}
+
+// topicOf is the topic that the message is meant for. It may end on another, where that can't be created.
+func (p *Publisher) topicOf(m *Message) string {
+	if m.Reject != "" {
+		return p.opts.Topics.DeadLetter
+	}
+	return p.opts.Topics.Name(m.Event.Type)
+}
+
+// find returns a topic for the message, and how many partitions it has. It waits for Kafka until ctx ends.
+func (p *Publisher) find(ctx context.Context, m *Message) (topic string, partitions int, err error) {
+	if m.Reject != "" {
+		n, err := p.topics.ensure(ctx, p.opts.Topics.DeadLetter, "")
+		return p.opts.Topics.DeadLetter, n, err
+	}
+	return p.topics.find(ctx, m.Event.Type)
 }
 
 func (p *Publisher) key(m *Message) []byte {

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -19,6 +20,8 @@ type SpoolOptions struct {
 	Dir      string // of all instances on this disk
 	Instance string
 	MaxBytes int64
+	// After is how long Kafka may take for a message before it is kept on disk (default 500 ms).
+	After time.Duration
 }
 
 // Kept is a delivery that an earlier process of this instance has published, or whose batch it had written down: this
@@ -34,6 +37,12 @@ const (
 	tagDeadLetter = "d"
 )
 
+// leftover is a message that an earlier process has left on disk.
+type leftover struct {
+	number uint64
+	topic  string
+}
+
 // resumePause is how long to wait before a restored record that can't be sent is tried again.
 const resumePause = time.Second
 
@@ -43,37 +52,62 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 	if o == nil {
 		return nil, nil
 	}
-	log, entries, err := spool.Open(spool.Options{Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool")})
+	log, err := spool.Open(spool.Options{Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool")})
 	if err != nil {
 		return nil, err
 	}
 	p.spool = log
+	p.outbox = newOutbox(p)
 	var restored []*idempotent.Restored
-	for _, e := range entries {
-		b, err := idempotent.ParseEntry(e.Number, e.Payload)
-		if err != nil {
+	err = log.Entries(func(e spool.Entry) {
+		b, err := p.recover(e)
+		switch {
+		case err != nil:
 			p.log.Error("an entry of the spool can't be read and stays there", zap.Uint64("number", e.Number), zap.Error(err))
-			continue
-		}
-		for _, r := range b.Records {
-			if r.Tag != "" {
-				p.recovered = append(p.recovered, Kept{ID: r.Tag[1:], DeadLetter: r.Tag[:1] == tagDeadLetter})
-			}
-		}
-		if !e.Settled {
+		case b != nil && !e.Settled:
 			restored = append(restored, b)
 		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
 	}
+	slices.SortFunc(p.left, func(a, b leftover) int { return cmp.Compare(a.number, b.number) })
 	if p.opts.Registry != nil {
 		gauge := func(name, help string, value func() float64) prometheus.Collector {
 			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "spool", Name: name, Help: help}, value)
 		}
 		p.opts.Registry.MustRegister(
+			gauge("events", "Events kept on disk that haven't been handed to Kafka.", func() float64 { return float64(p.outbox.count()) }),
 			gauge("bytes", "Size of the spool on disk.", func() float64 { n, _ := log.Size(); return float64(n) }),
 			gauge("unsettled_batches", "Batches in the spool whose outcome isn't known.", func() float64 { _, n := log.Size(); return float64(n) }),
 		)
 	}
 	return restored, nil
+}
+
+// recover takes note of an entry. A batch is returned, a message is left for the outbox.
+func (p *Publisher) recover(e spool.Entry) (*idempotent.Restored, error) {
+	if len(e.Payload) > 0 && e.Payload[0] == kindMessage {
+		m, err := parseMessage(e.Payload)
+		if err != nil {
+			return nil, err
+		}
+		p.recovered = append(p.recovered, Kept{ID: m.DedupeID(), DeadLetter: m.Reject != ""})
+		if !e.Settled {
+			p.left = append(p.left, leftover{e.Number, p.topicOf(m)})
+		}
+		return nil, nil
+	}
+	b, err := idempotent.ParseEntry(e.Number, slices.Clone(e.Payload))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range b.Records {
+		if r.Tag != "" {
+			p.recovered = append(p.recovered, Kept{ID: r.Tag[1:], DeadLetter: r.Tag[:1] == tagDeadLetter})
+		}
+	}
+	return b, nil
 }
 
 // journal is the spool as the producer wants it; a nil *spool.Log wouldn't be a nil Journal.
@@ -108,6 +142,14 @@ func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored)
 		p.log.Info("sending again what was under way when this instance ended", zap.Int("batches", len(restored)), zap.Int("records", records))
 	}
 	p.prod.Restore(restored)
+	for _, x := range p.left {
+		p.outbox.restore(x)
+	}
+	if n := len(p.left); n > 0 {
+		p.log.Info("sending what was kept on disk when this instance ended", zap.Int("events", n))
+	}
+	p.left = nil
+	p.topics.wg.Go(func() { p.outbox.run(ctx) })
 	p.topics.wg.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()

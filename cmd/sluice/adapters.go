@@ -55,7 +55,7 @@ func (a claim) Verdict() ingest.Verdict {
 
 func (a claim) Settle(o ingest.Outcome) {
 	switch o {
-	case ingest.Published:
+	case ingest.Published, ingest.Spooled:
 		a.inner.Confirm()
 	case ingest.DeadLettered:
 		a.inner.ConfirmDeadLetter()
@@ -81,16 +81,24 @@ func (a publishing) Publish(ctx context.Context, d *ingest.Delivery, c ingest.Cl
 		DedupeSkipped: d.DedupeSkipped,
 		DedupeID:      func() string { return identify(a.mode, d) },
 		Live:          c.Live,
-		Late:          func(o publisher.Outcome) { c.Settle(outcome(o)) },
+		Late:          func(o publisher.Outcome) { settle(c, d, o) },
 	}
 	for i, h := range d.Headers {
 		m.Headers[i] = publisher.Header(h)
 	}
 	o, err := a.inner.Publish(ctx, m)
 	if o != publisher.Unknown {
-		c.Settle(outcome(o))
+		settle(c, d, o)
 	}
 	return outcome(o), err
+}
+
+// settle tells the claim what it is to remember: of what is on disk, where it is meant to go.
+func settle(c ingest.Claim, d *ingest.Delivery, o publisher.Outcome) {
+	if o == publisher.Spooled && d.Reject != "" {
+		o = publisher.DeadLettered
+	}
+	c.Settle(outcome(o))
 }
 
 func outcome(o publisher.Outcome) ingest.Outcome {
@@ -99,6 +107,8 @@ func outcome(o publisher.Outcome) ingest.Outcome {
 		return ingest.Published
 	case publisher.DeadLettered:
 		return ingest.DeadLettered
+	case publisher.Spooled:
+		return ingest.Spooled
 	case publisher.NotKept:
 		return ingest.NotKept
 	default:

@@ -74,7 +74,7 @@ func spoolOptions(c *config.Config) *publisher.SpoolOptions {
 	if c.SpoolDir == "" {
 		return nil
 	}
-	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes)}
+	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes), After: c.SpoolAfter}
 }
 
 func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {

@@ -110,8 +110,14 @@ func (l *ledger) finish(t *testing.T, env *testenv.Env, s *instance) {
 // what isn't acknowledged is sent again, as the sender does.
 func (l *ledger) load(ctx context.Context, t *testing.T, clients int, urls ...string) *sync.WaitGroup {
 	t.Helper()
+	return l.loadFrom(ctx, t, clients, 0, urls...)
+}
+
+// loadFrom is load by clients whose numbers begin with first: no two clients send the same events.
+func (l *ledger) loadFrom(ctx context.Context, t *testing.T, clients, first int, urls ...string) *sync.WaitGroup {
+	t.Helper()
 	var wg sync.WaitGroup
-	for c := range clients {
+	for c := first; c < first+clients; c++ {
 		wg.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}, Timeout: 4 * time.Second}
 			defer client.CloseIdleConnections()

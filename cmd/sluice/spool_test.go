@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,7 +13,7 @@ import (
 )
 
 // spoolRun is a sluice with a spool, under load, on a Kafka of its own.
-func spoolRun(t *testing.T, faults func(ctx context.Context, s *instance, kafka *testenv.Cluster)) {
+func spoolRun(t *testing.T, faults func(ctx context.Context, s *instance, kafka *testenv.Cluster)) *ledger {
 	t.Helper()
 	kafka := testenv.Kafka(t)
 	env := testenv.RealOn(t, kafka)
@@ -26,6 +30,33 @@ func spoolRun(t *testing.T, faults func(ctx context.Context, s *instance, kafka 
 		t.Errorf("exit code %d", code)
 	}
 	l.check(t, env)
+	return l
+}
+
+// always200 wants every answer to have been 200, and in time.
+func (l *ledger) always200(t *testing.T) {
+	t.Helper()
+	if len(l.codes) != 1 || l.worst > 2500*time.Millisecond {
+		t.Errorf("answers %v, slowest %v", l.codes, l.worst)
+	}
+}
+
+// TestBrokerAwayWithSpool keeps answering 200 while Kafka is dead, or worse, frozen.
+func TestBrokerAwayWithSpool(t *testing.T) {
+	t.Run("killed", func(t *testing.T) {
+		spoolRun(t, func(ctx context.Context, _ *instance, kafka *testenv.Cluster) {
+			kafka.Broker(0).Kill(t)
+			sleep(ctx, 8*time.Second)
+			kafka.Broker(0).Restart(t)
+		}).always200(t)
+	})
+	t.Run("frozen", func(t *testing.T) {
+		spoolRun(t, func(ctx context.Context, _ *instance, kafka *testenv.Cluster) {
+			kafka.Broker(0).Stop(t)
+			sleep(ctx, 8*time.Second)
+			kafka.Broker(0).Cont(t)
+		}).always200(t)
+	})
 }
 
 // TestKilledWithSpool kills sluice five times: what had been sent is sent again under the same stamps, and claims of
@@ -62,4 +93,55 @@ func TestFrozenBrokerAppendsLater(t *testing.T) {
 		sleep(ctx, 2*time.Second)
 		kafka.Broker(0).Cont(t)
 	})
+}
+
+// TestStartsWithoutKafka takes events before there has ever been a Kafka, is killed, and takes more.
+func TestStartsWithoutKafka(t *testing.T) {
+	kafka := testenv.Kafka(t)
+	env := testenv.RealOn(t, kafka)
+	kafka.Broker(0).Kill(t)
+	s := startProcess(t, env, "SLUICE_SPOOL_DIR="+t.TempDir())
+	l := newLedger()
+	for life := range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		wg := l.loadFrom(ctx, t, 4, 100*life, s.url)
+		sleep(ctx, 2*time.Second)
+		cancel()
+		wg.Wait()
+		s.Kill(t)
+		s.start(t)
+	}
+	kafka.Broker(0).Restart(t)
+	testenv.Eventually(t, time.Minute, func() error {
+		return metricIsZero(t, s.admin, "sluice_spool_events")
+	})
+	if code := s.Terminate(t, 30*time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	l.check(t, env)
+	l.always200(t)
+}
+
+// metricIsZero reads one metric of a running sluice.
+func metricIsZero(t *testing.T, admin, name string) error {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, admin+"/metrics", http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		if value, found := strings.CutPrefix(lines.Text(), name+" "); found {
+			if value == "0" {
+				return nil
+			}
+			return fmt.Errorf("%s is %s", name, value)
+		}
+	}
+	return fmt.Errorf("there is no %s", name)
 }

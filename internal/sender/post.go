@@ -71,7 +71,7 @@ func statusIn(text []byte) Status {
 		return ""
 	}
 	switch body.Status {
-	case StatusPublished, StatusDuplicate, StatusDeadLettered:
+	case StatusPublished, StatusDuplicate, StatusDeadLettered, StatusSpooled:
 		return body.Status
 	}
 	return ""

@@ -16,6 +16,7 @@ const (
 	StatusPublished    Status = "published"
 	StatusDuplicate    Status = "duplicate"
 	StatusDeadLettered Status = "dead_lettered"
+	StatusSpooled      Status = "spooled"
 )
 
 // Answer is how one post ended.

@@ -11,24 +11,32 @@ import (
 	kafka "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"go.uber.org/zap"
+
+	"sluice/publisher/spool"
 )
 
 // Journal remembers batches beyond the end of the process. Every batch is written down, with its stamp, before it is
 // first sent; so a process that starts again can send it under the same stamp, and the broker drops what it has.
 type Journal interface {
-	// Append writes entries, all or none, and returns the number of the first. It survives the end of the process.
-	Append(at time.Time, payloads ...[]byte) (first uint64, err error)
+	// Append writes entries and returns the number of the first. They survive the end of the process.
+	Append(at time.Time, additions ...spool.Addition) (first uint64, err error)
 	// Settle forgets entries; it may be undone by the process's end.
 	Settle(numbers ...uint64)
 	// Drop forgets entries for good.
 	Drop(numbers ...uint64) error
 }
 
-// entry is a batch's place in the journal.
+// entry is the place in the journal of a batch, or of a record that has never been sent.
 type entry struct {
 	number uint64
 	// left counts the records that stand in no later entry. Guarded by Producer.mu.
 	left int
+}
+
+// moved is an entry whose record is about to stand in another one: it is told when nothing else holds it.
+func (e *entry) moved() (number uint64, done bool) {
+	e.left--
+	return e.number, e.left == 0
 }
 
 // writeDown puts batches into the journal before they are first sent. A journal that fails doesn't keep them: what it
@@ -37,58 +45,125 @@ func (p *Producer) writeDown(fresh []*partition, at time.Time) {
 	if p.opts.Journal == nil || len(fresh) == 0 {
 		return
 	}
-	payloads := make([][]byte, len(fresh))
-	for i, pt := range fresh {
-		payloads[i] = appendPayload(nil, pt)
-	}
-	first, err := p.opts.Journal.Append(at, payloads...)
-	if err != nil {
-		p.metrics.unwritten.Add(float64(len(fresh)))
-		p.log.Error("batches are sent without having been written down: if this process is killed now, they may be there twice", zap.Error(err))
-		return
-	}
-	var superseded []uint64
+	additions := make([]spool.Addition, len(fresh))
 	p.mu.Lock()
 	for i, pt := range fresh {
-		pt.batch.entry = &entry{number: first + uint64(i), left: len(pt.batch.records)}
+		additions[i].Payload = appendPayload(nil, pt)
 		for _, r := range pt.batch.records {
 			if r.entry == nil {
 				continue
 			}
-			if r.entry.left--; r.entry.left == 0 {
-				superseded = append(superseded, r.entry.number)
+			if number, done := r.entry.moved(); done {
+				additions[i].Supersedes = append(additions[i].Supersedes, number)
 			}
-			r.entry = nil
 		}
 	}
 	p.mu.Unlock()
-	if len(superseded) > 0 {
-		p.opts.Journal.Settle(superseded...)
+	first, err := p.opts.Journal.Append(at, additions...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		for _, pt := range fresh {
+			for _, r := range pt.batch.records {
+				if r.entry != nil {
+					r.entry.left++
+				}
+			}
+		}
+		p.metrics.unwritten.Add(float64(len(fresh)))
+		p.log.Error("batches are sent without having been written down: if this process is killed now, they may be there twice", zap.Error(err))
+		return
+	}
+	for i, pt := range fresh {
+		pt.batch.entry = &entry{number: first + uint64(i)}
+		for _, r := range pt.batch.records {
+			r.entry, r.written = nil, true
+		}
 	}
 }
 
-// forget takes a batch that is being taken apart out of the journal, before its stamp or its records are used again. A
-// restored batch stays there until its records stand elsewhere. Where the journal fails, the stamp is never used again:
-// at the next start it will be sent with the old records. Producer.mu is held.
+// forget takes a batch that is being taken apart out of the journal, before its stamp or its records are used again. The
+// records that somebody relies on the journal for take its place there, one by one: they may part. Where the journal
+// fails, the batch stays in it until they stand elsewhere, and its stamp is never used for anything else: a start would
+// send it again. Producer.mu is held.
 func (p *partition) forget(b *batch) {
-	switch {
-	case b.entry == nil:
-	case b.restored:
-		for _, r := range b.records {
-			r.entry = b.entry
+	e := b.entry
+	b.entry = nil
+	if e == nil {
+		return
+	}
+	var kept []*Record
+	for _, r := range b.records {
+		r.written = false
+		if r.kept {
+			kept = append(kept, r)
 		}
-	case p.journal.Drop(b.entry.number) != nil && !b.ambiguous:
+	}
+	var err error
+	if len(kept) == 0 {
+		err = p.journal.Drop(e.number)
+	} else {
+		err = p.part(e, kept)
+	}
+	if err == nil {
+		return
+	}
+	e.left = len(kept)
+	for _, r := range kept {
+		r.entry = e
+	}
+	if !b.ambiguous {
 		p.nextEpoch()
 	}
-	b.entry = nil
+}
+
+// part writes down records of a batch, each for itself, in the place of the batch.
+func (p *partition) part(e *entry, records []*Record) error {
+	now := time.Now()
+	additions := make([]spool.Addition, len(records))
+	for i, r := range records {
+		alone := &partition{topic: p.topic, id: p.id, batch: &batch{records: []*Record{r}, encoded: encodeBatch([]*Record{r}, unstamped, now)}}
+		additions[i].Payload = appendPayload(nil, alone)
+	}
+	// Its end comes last: whoever reads the journal in between finds a record twice rather than not at all.
+	additions[len(additions)-1].Supersedes = []uint64{e.number}
+	first, err := p.journal.Append(now, additions...)
+	if err != nil {
+		return err
+	}
+	for i, r := range records {
+		r.entry = &entry{number: first + uint64(i), left: 1}
+	}
+	return nil
+}
+
+// ends lists the entries that nothing needs any more once Kafka has the batch: its own, and those of its records where it
+// couldn't be written down. Producer.mu is held.
+func (b *batch) ends() (numbers []uint64) {
+	if b.entry != nil {
+		numbers = append(numbers, b.entry.number)
+	}
+	for _, r := range b.records {
+		if r.entry == nil {
+			continue
+		}
+		if number, done := r.entry.moved(); done {
+			numbers = append(numbers, number)
+		}
+		r.entry = nil
+	}
+	return numbers
 }
 
 // settled forgets batches that Kafka has.
 func (p *Producer) settled(numbers []uint64) {
-	if len(numbers) > 0 {
+	if len(numbers) > 0 { // none without a journal
 		p.opts.Journal.Settle(numbers...)
 	}
 }
+
+// unstamped is in the place of a stamp where a record stands in the journal that is to be sent under a new one.
+var unstamped = stamp{producerID: -1, epoch: -1, sequence: -1} //nolint:gochecknoglobals // a constant
 
 // Restored is a batch that an earlier process has written down.
 type Restored struct {
@@ -215,12 +290,14 @@ func (p *Producer) Restore(batches []*Restored) {
 			r.size = maxRecordSize(r)
 			r.done = make(chan struct{})
 			r.phase.Store(left)
+			r.kept = true
+			p.relied.Add(1)
 		}
 		p.waiting.Add(int64(len(b.Records)))
 		k := partitionKey{b.Topic, b.Partition}
 		p.restored[k] = append(p.restored[k], &batch{
 			records: b.Records, stamp: b.stamp, encoded: b.encoded, ambiguous: true, restored: true,
-			entry: &entry{number: b.number, left: len(b.Records)},
+			entry: &entry{number: b.number},
 		})
 		if pt := p.partitions[k]; pt != nil {
 			p.bring(pt)
@@ -233,7 +310,17 @@ func (p *Producer) Restore(batches []*Restored) {
 // bring gives a partition its restored batches. Producer.mu is held.
 func (p *Producer) bring(pt *partition) {
 	k := partitionKey{pt.topic, pt.id}
-	pt.restored = append(pt.restored, p.restored[k]...)
+	for _, b := range p.restored[k] {
+		if b.stamp != unstamped {
+			pt.restored = append(pt.restored, b)
+			continue
+		}
+		for _, r := range b.records {
+			r.entry, r.queued = b.entry, true
+			b.entry.left++
+			pt.queue = append(pt.queue, r)
+		}
+	}
 	delete(p.restored, k)
 	p.schedule(pt)
 }
@@ -245,6 +332,7 @@ func (p *Producer) orphans(gone func(partitionKey) bool, err kafka.Error) (out s
 			continue
 		}
 		for _, b := range batches {
+			b.entry.left = len(b.records)
 			for _, r := range b.records {
 				r.entry = b.entry
 				out = append(out, settlement{r, fmt.Errorf("%w: %w", ErrNoPartition, err)})

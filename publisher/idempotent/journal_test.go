@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sluice/publisher/spool"
 )
 
 // memory is a journal whose reader comes after the process's end: what was settled since the last write is back.
@@ -26,7 +28,7 @@ func newMemory() *memory { return &memory{next: 1, entries: map[uint64][]byte{}}
 
 var errNoRoom = errors.New("no room")
 
-func (m *memory) Append(_ time.Time, payloads ...[]byte) (uint64, error) {
+func (m *memory) Append(_ time.Time, additions ...spool.Addition) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail {
@@ -34,9 +36,12 @@ func (m *memory) Append(_ time.Time, payloads ...[]byte) (uint64, error) {
 	}
 	m.flush()
 	first := m.next
-	for _, p := range payloads {
-		m.entries[m.next] = p
+	for _, a := range additions {
+		m.entries[m.next] = a.Payload
 		m.next++
+		for _, n := range a.Supersedes {
+			delete(m.entries, n)
+		}
 	}
 	return first, nil
 }
@@ -111,7 +116,7 @@ func overLives(t *testing.T, seed uint64) {
 	journal := newMemory()
 	told := map[string]error{} // by value; what was told late too
 	var mu sync.Mutex
-	n := 0
+	n, relied := 0, 0
 	tell := func(value string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -145,11 +150,22 @@ func overLives(t *testing.T, seed uint64) {
 			}
 			n++
 			patience := time.Duration(1+rng.IntN(3000)) * time.Millisecond
+			r := &Record{Value: []byte(value), Tag: value, Keep: rng.IntN(2) == 0}
+			r.Late = func(err error) {
+				if r.Kept() && err != nil {
+					err = errPending // the journal has it
+				}
+				tell(value, err)
+			}
 			wg.Go(func() {
 				pctx, cancel := context.WithTimeout(ctx, patience)
 				defer cancel()
-				late := func(err error) { tell(value, err) }
-				if err := p.Produce(pctx, topic, id, &Record{Value: []byte(value), Tag: value, Late: late}); !errors.Is(err, ErrUnresolved) {
+				switch err := p.Produce(pctx, topic, id, r); {
+				case errors.Is(err, ErrWritten):
+					mu.Lock()
+					relied++
+					mu.Unlock()
+				case !errors.Is(err, ErrUnresolved):
 					tell(value, err)
 				}
 			})
@@ -169,6 +185,11 @@ func overLives(t *testing.T, seed uint64) {
 		m.mu.Lock()
 		faulty = false
 		m.mu.Unlock()
+		for range 600 { // Close doesn't wait for what is in the journal
+			if p.waiting.Load() > 0 {
+				<-time.After(100 * time.Millisecond)
+			}
+		}
 		done, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if left := p.Close(done); left != 0 {
@@ -185,6 +206,9 @@ func overLives(t *testing.T, seed uint64) {
 		case errors.Is(err, errPending):
 			t.Errorf("%s: came back from the journal and was never settled", value)
 		}
+	}
+	if relied == 0 && seed == 0 {
+		t.Error("nobody has relied on the journal")
 	}
 	if batches := journal.left(t); len(batches) > 3 {
 		t.Errorf("%d batches are left in the journal of three partitions at rest", len(batches))

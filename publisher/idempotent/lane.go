@@ -196,8 +196,8 @@ func (l *lane) answered(parts []*partition, res *produce.Response) {
 			code = kafka.Unknown
 		}
 		stale = stale || moved(code)
-		if e := pt.batch.entry; e != nil && judge(code) == kept {
-			numbers = append(numbers, e.number)
+		if judge(code) == kept {
+			numbers = append(numbers, pt.batch.ends()...)
 		}
 		out = append(out, p.judged(pt, code, now)...)
 		p.reschedule(pt)

@@ -81,6 +81,7 @@ type Producer struct {
 	refresh chan struct{}                 // has room for one
 	view    atomic.Pointer[view]          // what Topic and State read
 	waiting atomic.Int64                  // records not yet settled
+	relied  atomic.Int64                  // those of them that are in the journal for whoever handed them over
 	ctx     context.Context               //nolint:containedctx // ends the lanes; they are started on demand
 	changed atomic.Pointer[chan struct{}] // closed at the next change of view
 
@@ -132,34 +133,53 @@ func New(opts Options) (*Producer, error) {
 // stamped yet; else Produce returns ErrUnresolved and the producer goes on.
 // Whatever the return value, it or r.Late tells the outcome, never both.
 func (p *Producer) Produce(ctx context.Context, topic string, partition int32, r *Record) error {
-	r.size = maxRecordSize(r)
-	r.done = make(chan struct{})
-
-	p.mu.Lock()
-	pt := p.partitions[partitionKey{topic, partition}]
-	if pt == nil {
-		p.mu.Unlock()
-		return ErrNoPartition
+	pt, err := p.enqueue(topic, partition, r)
+	if err != nil {
+		return err
 	}
-	if p.closed {
-		p.mu.Unlock()
-		return ErrNotSent
-	}
-	p.waiting.Add(1)
-	r.queued = true
-	if r.Instead != nil {
-		r.entry, r.Instead.entry = r.Instead.entry, nil
-	}
-	pt.queue = append(pt.queue, r)
-	p.schedule(pt)
-	p.mu.Unlock()
-
 	select {
 	case <-r.done:
 		return r.err
 	case <-ctx.Done():
 		return p.leave(pt, r)
 	}
+}
+
+// ProduceLater hands a record over that is in the journal already, as r.Entry or r.Instead, and doesn't wait: r.Late is
+// told the outcome, as after ErrWritten. Records are sent in the order of the calls.
+func (p *Producer) ProduceLater(topic string, partition int32, r *Record) error {
+	r.phase.Store(left)
+	r.kept = true
+	_, err := p.enqueue(topic, partition, r)
+	if err == nil {
+		p.relied.Add(1)
+	}
+	return err
+}
+
+func (p *Producer) enqueue(topic string, id int32, r *Record) (*partition, error) {
+	r.size = maxRecordSize(r)
+	r.done = make(chan struct{})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pt := p.partitions[partitionKey{topic, id}]
+	if pt == nil {
+		return nil, ErrNoPartition
+	}
+	if p.closed {
+		return nil, ErrNotSent
+	}
+	p.waiting.Add(1)
+	r.queued = true
+	if r.Entry != 0 {
+		r.entry = &entry{number: r.Entry, left: 1}
+	}
+	if r.Instead != nil {
+		r.entry, r.Instead.entry = r.Instead.entry, nil
+	}
+	pt.queue = append(pt.queue, r)
+	p.schedule(pt)
+	return pt, nil
 }
 
 // leave ends a caller's wait before the record is settled.
@@ -169,10 +189,20 @@ func (p *Producer) leave(pt *partition, r *Record) error {
 	if withdrawn {
 		r.queued, r.abandoned = false, true
 		pt.abandon()
-	} else if r.phase.CompareAndSwap(waiting, left) {
-		r.abandoned = true
-		p.mu.Unlock()
-		return ErrUnresolved
+	} else {
+		// Set before the phase: deliver reads it after.
+		kept := r.Keep && r.written
+		r.kept = kept
+		if r.phase.CompareAndSwap(waiting, left) {
+			r.abandoned = !kept
+			p.mu.Unlock()
+			if kept {
+				p.relied.Add(1)
+				return ErrWritten
+			}
+			return ErrUnresolved
+		}
+		r.kept = false
 	}
 	p.mu.Unlock()
 	if withdrawn {
@@ -197,15 +227,16 @@ func (p *Producer) SetMaxBatchBytes(topic string, n int) {
 }
 
 // Close takes no more records, goes on until all are settled or ctx ends, and
-// stops. What is left then is settled as ErrNotSent or ErrUnresolved; the
-// number of the latter is returned.
+// stops. It doesn't wait for those that are in the journal for whoever handed
+// them over. What is left then is settled as ErrNotSent or ErrUnresolved; the
+// number of the latter that aren't in the journal is returned.
 func (p *Producer) Close(ctx context.Context) (unresolved int) {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for p.waiting.Load() > 0 && ctx.Err() == nil {
+	for p.waiting.Load() > p.relied.Load() && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
@@ -218,18 +249,19 @@ func (p *Producer) Close(ctx context.Context) (unresolved int) {
 	p.mu.Lock()
 	for _, pt := range p.partitions {
 		if pt.batch != nil {
-			for _, r := range pt.batch.records {
-				out = append(out, settlement{r, ErrUnresolved})
-			}
-			unresolved += len(pt.batch.records)
+			out = append(out, unresolve(pt.batch, &unresolved)...)
 			pt.batch = nil
 		}
-		out = append(out, unresolve(pt.restored, &unresolved)...)
+		for _, b := range pt.restored {
+			out = append(out, unresolve(b, &unresolved)...)
+		}
 		pt.restored = nil
 		out = append(out, pt.clearQueue(ErrNotSent)...)
 	}
 	for _, batches := range p.restored {
-		out = append(out, unresolve(batches, &unresolved)...)
+		for _, b := range batches {
+			out = append(out, unresolve(b, &unresolved)...)
+		}
 	}
 	clear(p.restored)
 	p.mu.Unlock()
@@ -237,13 +269,13 @@ func (p *Producer) Close(ctx context.Context) (unresolved int) {
 	return unresolved
 }
 
-// unresolve settles restored batches that couldn't be sent before the end.
-func unresolve(batches []*batch, count *int) (out settlements) {
-	for _, b := range batches {
-		for _, r := range b.records {
-			out = append(out, settlement{r, ErrUnresolved})
+// unresolve settles a batch whose outcome won't be known in this life.
+func unresolve(b *batch, count *int) (out settlements) {
+	for _, r := range b.records {
+		out = append(out, settlement{r, ErrUnresolved})
+		if !r.kept {
+			*count++
 		}
-		*count += len(b.records)
 	}
 	return out
 }
@@ -255,8 +287,13 @@ func (p *Producer) deliver(out settlements) {
 		r.err = s.err
 		if r.phase.CompareAndSwap(waiting, settled) {
 			close(r.done)
-		} else if r.Late != nil {
-			r.Late(s.err)
+		} else {
+			if r.kept {
+				p.relied.Add(-1)
+			}
+			if r.Late != nil {
+				r.Late(s.err)
+			}
 		}
 		p.waiting.Add(-1)
 	}

@@ -20,6 +20,9 @@ var (
 	// ErrUnresolved means that the record may be in the log. The producer
 	// goes on finding out and tells [Record.Late].
 	ErrUnresolved = errors.New("record sent, outcome not known yet")
+	// ErrWritten means that the record may be in the log of its partition, and is in the journal for certain, though
+	// not yet synced. The producer goes on, and so does the next process; Late is told the end.
+	ErrWritten = errors.New("record sent and written down, outcome not known yet")
 	// ErrNoPartition means that the topic has no such partition. Look up the
 	// partition count again.
 	ErrNoPartition = errors.New("no such partition")
@@ -41,6 +44,10 @@ func (e *RefusedError) Error() string {
 // Unwrap gives the broker's code to errors.Is and errors.As.
 func (e *RefusedError) Unwrap() error { return e.Code }
 
+// Kept tells, within Late, whether the caller was told [ErrWritten] or the record was produced by
+// [Producer.ProduceLater]: then an outcome other than nil is the owner's to mend.
+func (r *Record) Kept() bool { return r.kept }
+
 // Header is one record header.
 type Header struct{ Key, Value string }
 
@@ -56,6 +63,11 @@ type Record struct {
 	Live func() bool
 	// Tag is the caller's own: it is kept in the journal beside the record.
 	Tag string
+	// Keep says that a record which has been written down is as good as kept for its caller: when the caller leaves, it
+	// gets [ErrWritten] instead of ErrUnresolved, and the record is sent until its outcome is known, like a restored one.
+	Keep bool
+	// Entry, if not 0, is a journal entry that this record stands for. It is settled when this record is written down.
+	Entry uint64
 	// Instead, if not nil, is a restored record that this one stands for from now on: the journal keeps that one until
 	// this one has been written down.
 	Instead *Record
@@ -70,6 +82,8 @@ type Record struct {
 	queued    bool          // waits, unstamped, in its partition's queue; guarded by Producer.mu
 	abandoned bool          // its caller has gone; guarded by Producer.mu
 	phase     atomic.Int32  // who tells the outcome: Produce's return or Late
+	written   bool          // in the journal, with its batch; guarded by Producer.mu
+	kept      bool          // somebody relies on the journal for it; guarded by Producer.mu, fixed once its caller has left
 	entry     *entry        // where it stands in the journal until it is written down again; guarded by Producer.mu
 	err       error         // valid once done is closed
 	done      chan struct{} // closed when settled while its caller waits

@@ -13,7 +13,8 @@ import (
 //	header: "sluice-spool" and the format's version, 4 bytes
 //	frame:  length of the body, 4 bytes; CRC-32C of the body, 4 bytes; body
 //	body:   kind, 1 byte; then
-//	        entry:   number, 8 bytes; time in Unix nanoseconds, 8 bytes; payload
+//	        entry:   number, 8 bytes; time in Unix nanoseconds, 8 bytes; how many entries it stands for from now on, and
+//	                 their numbers, each a uvarint; payload
 //	        settled: numbers, each a uvarint
 const (
 	magic         = "sluice-spool"
@@ -52,12 +53,44 @@ func appendFrame(b []byte, fill func([]byte) []byte) []byte {
 	return b
 }
 
-func appendEntry(b []byte, number uint64, at time.Time, payload []byte) []byte {
+func appendEntry(b []byte, number uint64, at time.Time, a Addition) []byte {
 	return appendFrame(b, func(b []byte) []byte {
 		b = binary.BigEndian.AppendUint64(append(b, kindEntry), number)
 		b = binary.BigEndian.AppendUint64(b, uint64(at.UnixNano()))
-		return append(b, payload...)
+		b = binary.AppendUvarint(b, uint64(len(a.Supersedes)))
+		for _, n := range a.Supersedes {
+			b = binary.AppendUvarint(b, n)
+		}
+		return append(b, a.Payload...)
 	})
+}
+
+// parseEntry reads the body of an entry's frame.
+func parseEntry(body []byte) (e Entry, supersedes []uint64, err error) {
+	if len(body) < entryHead || body[0] != kindEntry {
+		return e, nil, errCorrupt
+	}
+	e.Number = binary.BigEndian.Uint64(body[1:])
+	e.Time = time.Unix(0, int64(binary.BigEndian.Uint64(body[9:])))
+	rest := body[entryHead:]
+	number := func() (n uint64) {
+		n, size := binary.Uvarint(rest)
+		if size <= 0 {
+			err = errCorrupt
+			return 0
+		}
+		rest = rest[size:]
+		return n
+	}
+	count := number()
+	if count > uint64(len(body)) {
+		return e, nil, errCorrupt
+	}
+	for range count {
+		supersedes = append(supersedes, number())
+	}
+	e.Payload = rest
+	return e, supersedes, err
 }
 
 func appendSettled(b []byte, numbers []uint64) []byte {

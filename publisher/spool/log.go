@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,6 +91,7 @@ type Log struct {
 	opts Options
 	dir  string
 	lock *os.File
+	past map[uint64]time.Time // settled before Open, for Entries
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
@@ -121,14 +123,22 @@ type place struct {
 	at     time.Time
 }
 
-// Append writes entries, all or none, and returns the number of the first; the others follow it.
-func (l *Log) Append(at time.Time, payloads ...[]byte) (uint64, error) {
+// Addition is an entry to append.
+type Addition struct {
+	Payload []byte
+	// Supersedes are entries that are settled with this one's being there, neither earlier nor later.
+	Supersedes []uint64
+}
+
+// Append writes entries and returns the number of the first; the others follow it. A process that is killed in the midst
+// may leave the first of them.
+func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sweep(at)
 	size := int64(0)
-	for _, p := range payloads {
-		size += int64(frameHead + entryHead + len(p))
+	for _, a := range additions {
+		size += int64(frameHead + entryHead + len(a.Payload))
 	}
 	if l.bytes+size > l.opts.MaxBytes {
 		return 0, ErrFull
@@ -139,20 +149,23 @@ func (l *Log) Append(at time.Time, payloads ...[]byte) (uint64, error) {
 	seg := l.active
 	b, marks := l.marks(nil)
 	first := l.next
-	places := make([]place, len(payloads))
-	for i, p := range payloads {
+	places := make([]place, len(additions))
+	for i, a := range additions {
 		places[i] = place{in: seg, offset: seg.size + int64(len(b)), at: at}
-		b = appendEntry(b, first+uint64(i), at, p)
+		b = appendEntry(b, first+uint64(i), at, a)
 	}
 	if err := l.write(b); err != nil {
 		return 0, err
 	}
 	l.settled = l.settled[marks:]
-	l.next += uint64(len(payloads))
+	l.next += uint64(len(additions))
 	for i, p := range places {
 		l.where[first+uint64(i)] = p
+		for _, n := range additions[i].Supersedes {
+			l.gone(n)
+		}
 	}
-	seg.live += len(payloads)
+	seg.live += len(additions)
 	seg.newest = at
 	if seg.size >= l.opts.SegmentBytes {
 		l.finish()
@@ -186,12 +199,56 @@ func (l *Log) Flush(now time.Time) error {
 
 func (l *Log) forget(numbers []uint64) {
 	for _, n := range numbers {
-		if p, ok := l.where[n]; ok {
-			p.in.live--
-			delete(l.where, n)
+		if l.gone(n) {
 			l.settled = append(l.settled, n)
 		}
 	}
+}
+
+// gone takes an entry out of the index.
+func (l *Log) gone(n uint64) bool {
+	p, ok := l.where[n]
+	if ok {
+		p.in.live--
+		delete(l.where, n)
+	}
+	return ok
+}
+
+// Read returns an unsettled entry's payload.
+func (l *Log) Read(number uint64) ([]byte, error) {
+	l.mu.Lock()
+	p, ok := l.where[number]
+	l.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("spool: entry %d: %w", number, os.ErrNotExist)
+	}
+	e, err := readAt(p.in.path, p.offset)
+	if err != nil {
+		// It may have been written anew, and the file deleted, in this moment.
+		l.mu.Lock()
+		moved, ok := l.where[number]
+		l.mu.Unlock()
+		if !ok || moved == p {
+			return nil, err
+		}
+		e, err = readAt(moved.in.path, moved.offset)
+	}
+	return e.Payload, err
+}
+
+func readAt(path string, offset int64) (e Entry, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return e, fmt.Errorf("spool: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // nothing is written
+	body, err := readFrame(io.NewSectionReader(f, offset, maxFrame+frameHead))
+	if err != nil {
+		return e, fmt.Errorf("spool: reading %s at %d: %w", path, offset, err)
+	}
+	e, _, err = parseEntry(body)
+	return e, err
 }
 
 // marks appends the frame of what has been settled, and says how many that are.

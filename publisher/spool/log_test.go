@@ -18,19 +18,30 @@ func open(t *testing.T, o Options) (*Log, []Entry) {
 	if o.Instance == "" {
 		o.Instance = "one"
 	}
-	l, entries, err := Open(o)
+	l, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	return l, entries
+	return l, entriesOf(t, l)
+}
+
+func entriesOf(t *testing.T, l *Log) (entries []Entry) {
+	t.Helper()
+	if err := l.Entries(func(e Entry) {
+		e.Payload = slices.Clone(e.Payload)
+		entries = append(entries, e)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return entries
 }
 
 func add(t *testing.T, l *Log, at time.Time, payloads ...string) uint64 {
 	t.Helper()
-	var b [][]byte
+	var b []Addition
 	for _, p := range payloads {
-		b = append(b, []byte(p))
+		b = append(b, Addition{Payload: []byte(p)})
 	}
 	n, err := l.Append(at, b...)
 	if err != nil {
@@ -174,7 +185,7 @@ func TestDamage(t *testing.T) {
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		l, entries, err := Open(Options{Dir: dir, Instance: "one"})
+		l, err := Open(Options{Dir: dir, Instance: "one"})
 		if i < headerSize {
 			if !errors.Is(err, ErrFormat) {
 				t.Fatalf("byte %d: %v", i, err)
@@ -184,7 +195,7 @@ func TestDamage(t *testing.T) {
 		if err != nil {
 			t.Fatalf("byte %d: %v", i, err)
 		}
-		if got := told(entries); !strings.HasPrefix("alpha beta gamma", got) || got == "alpha beta gamma" {
+		if got := told(entriesOf(t, l)); !strings.HasPrefix("alpha beta gamma", got) || got == "alpha beta gamma" {
 			t.Fatalf("byte %d: %q", i, got)
 		}
 		kill(t, l)
@@ -250,7 +261,7 @@ func TestFull(t *testing.T) {
 	var err error
 	for err == nil {
 		var n uint64
-		if n, err = l.Append(epoch, []byte("stays")); err == nil {
+		if n, err = l.Append(epoch, Addition{Payload: []byte("stays")}); err == nil {
 			numbers = append(numbers, n)
 		}
 		if len(numbers) > 100 {
@@ -270,7 +281,7 @@ func TestFull(t *testing.T) {
 func TestOneProcessAFolder(t *testing.T) {
 	dir := t.TempDir()
 	l, _ := open(t, Options{Dir: dir})
-	if _, _, err := Open(Options{Dir: dir, Instance: "one"}); !errors.Is(err, ErrLocked) {
+	if _, err := Open(Options{Dir: dir, Instance: "one"}); !errors.Is(err, ErrLocked) {
 		t.Fatalf("a second process gets %v", err)
 	}
 	add(t, l, epoch, "one's")
@@ -302,7 +313,7 @@ func TestAnotherFormatIsLeftAlone(t *testing.T) {
 	if err := os.WriteFile(path, []byte(magic+"\x00\x00\x00\x02rest"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(Options{Dir: dir, Instance: "one"}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), path) {
+	if _, err := Open(Options{Dir: dir, Instance: "one"}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), path) {
 		t.Errorf("%v", err)
 	}
 	if b, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(b), "rest") {
@@ -349,7 +360,7 @@ func TestDiskFull(t *testing.T) {
 	l, _ := open(t, Options{Dir: dir, open: d.open})
 	add(t, l, epoch, "before")
 	d.full = true
-	if _, err := l.Append(epoch, []byte("lost")); !errors.Is(err, errDisk) {
+	if _, err := l.Append(epoch, Addition{Payload: []byte("lost")}); !errors.Is(err, errDisk) {
 		t.Fatalf("a write that fails gives %v", err)
 	}
 	d.full = false
@@ -382,5 +393,41 @@ func TestSyncFails(t *testing.T) {
 	l.Settle(n)
 	if err := l.Sync(); err != nil {
 		t.Errorf("when nothing uncertain is left: %v", err)
+	}
+}
+
+// TestSupersede settles an entry with the one that stands for it, whatever is written of both.
+func TestSupersede(t *testing.T) {
+	dir := t.TempDir()
+	l, _ := open(t, Options{Dir: dir})
+	old := add(t, l, epoch, "old", "other")
+	if _, err := l.Append(epoch, Addition{Payload: []byte("new"), Supersedes: []uint64{old}}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := l.Read(old + 1); err != nil || string(b) != "other" {
+		t.Errorf("reads %q, %v", b, err)
+	}
+	if _, err := l.Read(old); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the old one is still there: %v", err)
+	}
+	kill(t, l)
+	path := glob(t, dir)[0]
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := len(whole) - 30; cut <= len(whole); cut++ {
+		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, entries := open(t, Options{Dir: dir})
+		want := "old other"
+		if cut == len(whole) {
+			want = "(old) other new"
+		}
+		if got := told(entries); got != want {
+			t.Errorf("cut %d bytes before the end: %s", len(whole)-cut, got)
+		}
+		kill(t, l)
 	}
 }

@@ -20,86 +20,127 @@ const (
 	lockName = "lock"
 )
 
-// Open locks the instance's folder and reads it, and those of other instances that nobody has locked: their entries
-// become this one's. Everything that it returns is on disk. Entries are in the order in which they were appended, for
-// each instance.
+// Open locks the instance's folder and reads it, and takes over those of other instances that nobody has locked. What
+// [Log.Entries] then tells is on disk.
 //
 // It returns [ErrLocked] and [ErrFormat], and errors of the file system, which name the file. A file that ends in the
 // midst of a frame, as after a kill, is read up to there; one that is corrupt as well, with an error in the log.
-func Open(o Options) (*Log, []Entry, error) {
+func Open(o Options) (*Log, error) {
 	o, err := o.withDefaults()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	l, entries, err := openFolder(o, o.Instance)
+	l, err := openFolder(o, o.Instance)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	adopted, err := l.adopt()
-	if err == nil {
+	if err = l.adopt(); err == nil {
 		err = l.Sync()
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, l.Close())
 	}
-	return l, append(entries, adopted...), nil
+	return l, nil
 }
 
-func openFolder(o Options, instance string) (*Log, []Entry, error) {
+func openFolder(o Options, instance string) (*Log, error) {
 	l := &Log{opts: o, dir: filepath.Join(o.Dir, instance), next: 1, where: make(map[uint64]place)}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("spool: %w", err)
+		return nil, fmt.Errorf("spool: %w", err)
 	}
 	var err error
 	if l.lock, err = lockFile(filepath.Join(l.dir, lockName)); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	entries, err := l.load()
-	if err != nil {
-		return nil, nil, errors.Join(err, l.lock.Close())
+	if err := l.load(); err != nil {
+		return nil, errors.Join(err, l.lock.Close())
 	}
-	return l, entries, nil
+	return l, nil
 }
 
 // load reads the folder's files and syncs them.
-func (l *Log) load() ([]Entry, error) {
+func (l *Log) load() error {
 	paths, err := filepath.Glob(filepath.Join(l.dir, "*"+suffix))
 	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
+		return fmt.Errorf("spool: %w", err)
 	}
 	slices.Sort(paths)
-	found := make(map[uint64]Entry)
+	l.past = make(map[uint64]time.Time)
 	for _, path := range paths {
-		seg, err := l.loadSegment(path, found)
+		seg, err := l.loadSegment(path)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		l.segments = append(l.segments, seg)
 		l.bytes += seg.size
 	}
-	if err := syncDir(l.dir); err != nil {
-		return nil, err
-	}
-	entries := make([]Entry, 0, len(found))
+	return syncDir(l.dir)
+}
+
+// Entries tells what the log held when it was opened, an entry at a time: those that aren't settled, and of the others
+// those of the last [Options.Keep]. They come in the order in which they stand on disk, which is that of their numbers but
+// for old ones that were written anew. The payload is each's own only during the call. It is called once, before anything is
+// settled or appended.
+func (l *Log) Entries(each func(Entry)) error {
 	newest := time.Time{}
-	for _, e := range found {
-		entries = append(entries, e)
-		if e.Time.After(newest) {
-			newest = e.Time
+	for _, seg := range l.segments {
+		if seg.newest.After(newest) {
+			newest = seg.newest
 		}
 	}
-	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Settled && newest.Sub(e.Time) > l.opts.Keep })
-	slices.SortFunc(entries, func(a, b Entry) int {
-		if a.Number < b.Number {
-			return -1
+	for _, seg := range l.segments {
+		err := scan(seg.path, func(offset int64, body []byte) error {
+			e, _, err := parseEntry(body)
+			if err != nil {
+				return nil //nolint:nilerr // a settled frame, or one that load has passed over
+			}
+			at, live := l.where[e.Number]
+			switch _, settled := l.past[e.Number]; {
+			case live && at.in == seg && at.offset == offset:
+				each(e)
+			case settled && newest.Sub(e.Time) <= l.opts.Keep:
+				delete(l.past, e.Number) // tell it once
+				e.Settled = true
+				each(e)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return 1
-	})
-	return entries, nil
+	}
+	l.past = nil
+	return nil
+}
+
+// scan calls each for the frames of a file, up to its end or the first that isn't whole, which is the error then.
+func scan(path string, each func(offset int64, body []byte) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // nothing is written
+	in := bufio.NewReaderSize(f, 256<<10)
+	if _, err := in.Discard(headerSize); err != nil {
+		return nil //nolint:nilerr // killed as it was begun
+	}
+	for offset := int64(headerSize); ; {
+		body, err := readFrame(in)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, errTorn), errors.Is(err, errCorrupt):
+			return nil
+		case err != nil:
+			return fmt.Errorf("spool: reading %s: %w", path, err)
+		}
+		if err := each(offset, body); err != nil {
+			return err
+		}
+		offset += int64(frameHead + len(body))
+	}
 }
 
 // loadSegment reads one file up to its end or the first frame that isn't whole.
-func (l *Log) loadSegment(path string, found map[uint64]Entry) (*segment, error) {
+func (l *Log) loadSegment(path string) (*segment, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0) // to be synced it has to be writable on some systems
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
@@ -138,7 +179,7 @@ func (l *Log) loadSegment(path string, found map[uint64]Entry) (*segment, error)
 		case err != nil:
 			return nil, fmt.Errorf("spool: reading %s: %w", path, err)
 		}
-		if err := l.take(seg, body, found); err != nil {
+		if err := l.take(seg, body); err != nil {
 			l.opts.Log.Error("spool: a frame that isn't understood is passed over", zap.String("file", path), zap.Int64("at", seg.size), zap.Error(err))
 		}
 		seg.size += int64(frameHead + len(body))
@@ -146,33 +187,37 @@ func (l *Log) loadSegment(path string, found map[uint64]Entry) (*segment, error)
 }
 
 // take takes over one frame.
-func (l *Log) take(seg *segment, body []byte, found map[uint64]Entry) error {
+func (l *Log) take(seg *segment, body []byte) error {
+	settle := func(n uint64) {
+		if at, ok := l.where[n]; ok {
+			l.past[n] = at.at
+			l.gone(n)
+		}
+	}
 	switch {
 	case body[0] == kindSettled:
-		return parseSettled(body, func(n uint64) {
-			if e, ok := found[n]; ok && !e.Settled {
-				e.Settled = true
-				found[n] = e
-				l.where[n].in.live--
-				delete(l.where, n)
-			}
-		})
-	case body[0] == kindEntry && len(body) >= entryHead:
-		n := binary.BigEndian.Uint64(body[1:])
-		at := time.Unix(0, int64(binary.BigEndian.Uint64(body[9:])))
-		if old, moved := l.where[n]; moved {
-			old.in.live-- // it was written anew
-		} else if _, known := found[n]; known {
-			return nil // moved, and settled meanwhile
-		}
-		found[n] = Entry{Number: n, Time: at, Payload: body[entryHead:]}
-		l.where[n] = place{in: seg, offset: seg.size, at: at}
-		seg.live++
-		seg.newest = at
-		l.next = max(l.next, n+1)
-		return nil
+		return parseSettled(body, settle)
+	case body[0] != kindEntry:
+		return errCorrupt
 	}
-	return errCorrupt
+	e, supersedes, err := parseEntry(body)
+	if err != nil {
+		return err
+	}
+	for _, n := range supersedes {
+		settle(n)
+	}
+	n := e.Number
+	if old, moved := l.where[n]; moved {
+		old.in.live-- // it was written anew
+	} else if _, settled := l.past[n]; settled {
+		return nil // it was written anew, and settled meanwhile
+	}
+	l.where[n] = place{in: seg, offset: seg.size, at: e.Time}
+	seg.live++
+	seg.newest = e.Time
+	l.next = max(l.next, n+1)
+	return nil
 }
 
 // move writes the unsettled entries of a file anew, so that the file can be deleted. It reports whether it could.
@@ -184,20 +229,15 @@ func (l *Log) move(seg *segment) bool {
 		}
 	}
 	slices.Sort(numbers)
-	f, err := os.Open(seg.path)
-	if err != nil {
-		return false
-	}
-	defer f.Close() //nolint:errcheck // nothing is written
 	for _, n := range numbers {
 		p := l.where[n]
-		body, err := readFrame(io.NewSectionReader(f, p.offset, maxFrame+frameHead))
+		e, err := readAt(seg.path, p.offset)
 		if err != nil || l.begin() != nil {
 			return false
 		}
 		offset := l.active.size
 		in := l.active
-		if l.write(appendEntry(nil, n, p.at, body[entryHead:])) != nil {
+		if l.write(appendEntry(nil, n, p.at, Addition{Payload: e.Payload})) != nil {
 			return false
 		}
 		l.where[n] = place{in: in, offset: offset, at: p.at}
@@ -217,10 +257,10 @@ func (l *Log) move(seg *segment) bool {
 
 // adopt takes over the entries of instances that nobody runs any more, and deletes their folders. A process that is
 // killed in between has some of them twice, under two numbers.
-func (l *Log) adopt() (adopted []Entry, err error) {
+func (l *Log) adopt() error {
 	siblings, err := os.ReadDir(l.opts.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
+		return fmt.Errorf("spool: %w", err)
 	}
 	for _, s := range siblings {
 		if !s.IsDir() || s.Name() == l.opts.Instance || strings.HasPrefix(s.Name(), ".") {
@@ -229,28 +269,39 @@ func (l *Log) adopt() (adopted []Entry, err error) {
 		if _, err := os.Stat(filepath.Join(l.opts.Dir, s.Name(), lockName)); err != nil {
 			continue // not an instance's
 		}
-		other, entries, err := openFolder(l.opts, s.Name())
+		other, err := openFolder(l.opts, s.Name())
 		if errors.Is(err, ErrLocked) {
 			continue // it runs
 		}
+		if err == nil {
+			err = l.takeOver(other)
+		}
 		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			if !e.Settled {
-				if e.Number, err = l.Append(e.Time, e.Payload); err != nil {
-					return nil, errors.Join(fmt.Errorf("spool: taking over %s: %w", other.dir, err), other.lock.Close())
-				}
-			}
-			adopted = append(adopted, e)
-		}
-		if err := l.Sync(); err != nil {
-			return nil, errors.Join(err, other.lock.Close())
-		}
-		l.opts.Log.Info("spool: took over what another instance has left", zap.String("instance", s.Name()), zap.Int("entries", len(entries)))
-		if err := errors.Join(os.RemoveAll(other.dir), other.lock.Close()); err != nil {
-			return nil, fmt.Errorf("spool: %w", err)
+			return fmt.Errorf("spool: taking over %s: %w", s.Name(), err)
 		}
 	}
-	return adopted, nil
+	return nil
+}
+
+func (l *Log) takeOver(other *Log) (err error) {
+	defer func() { err = errors.Join(err, other.lock.Close()) }()
+	var failed error
+	entries := 0
+	err = other.Entries(func(e Entry) {
+		number, err := l.Append(e.Time, Addition{Payload: e.Payload})
+		if err == nil {
+			l.past[number] = e.Time // it is told by Entries though it has just been appended
+			entries++
+		}
+		if e.Settled && err == nil {
+			l.gone(number)
+			l.settled = append(l.settled, number)
+		}
+		failed = errors.Join(failed, err)
+	})
+	if err = errors.Join(err, failed, l.Sync()); err != nil {
+		return err
+	}
+	l.opts.Log.Info("spool: took over what another instance has left", zap.String("folder", other.dir), zap.Int("entries", entries))
+	return os.RemoveAll(other.dir)
 }

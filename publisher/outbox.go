@@ -1,0 +1,342 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sluice/publisher/idempotent"
+	"sluice/publisher/spool"
+)
+
+const (
+	// groupMost bounds how many messages are synced to disk together.
+	groupMost = 1000
+	// underWay bounds a topic's messages that are with the producer at a time while its backlog is sent.
+	underWay = 1000
+	// endingBelow and endingAbove are the sizes of a backlog at which its end is near, and isn't any more.
+	endingBelow = 64
+	endingAbove = 512
+	// endingWithin is how lately Kafka must have taken a message for that.
+	endingWithin = time.Second
+	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
+	drainPause = 250 * time.Millisecond
+	// findFor bounds the search for a message's topic.
+	findFor = 5 * time.Second
+)
+
+// outbox keeps messages on disk that Kafka doesn't take in time, and sends them when it does. A topic with a backlog
+// takes nothing past it: what is new goes behind.
+type outbox struct {
+	p   *Publisher
+	log *spool.Log
+
+	mu       sync.Mutex
+	waiting  []*letter // to be written
+	wake     chan struct{}
+	backlogs map[string]*backlog // by topic; those with anything in them
+	size     int                 // messages in all of them
+}
+
+// letter is a message on its way to the disk.
+type letter struct {
+	message *Message
+	backlog *backlog
+	done    chan struct{}
+	err     error
+	through bool // err is known; guarded by outbox.mu, as is left
+	left    bool // its caller has gone before that
+}
+
+// backlog is a topic's messages that go by way of the disk. Its fields are guarded by outbox.mu.
+type backlog struct {
+	topic   string
+	writing int       // on their way to the disk
+	numbers []uint64  // on disk, oldest first
+	busy    int       // with the producer, in that order
+	took    time.Time // when Kafka last took one
+	// ending: few are left. What is new waits a moment for the end instead of going behind, or there would never be one.
+	ending bool
+	over   chan struct{} // closed at the end
+	news   chan struct{} // has room for one: something has changed
+}
+
+func newOutbox(p *Publisher) *outbox {
+	return &outbox{p: p, log: p.spool, wake: make(chan struct{}, 1), backlogs: make(map[string]*backlog)}
+}
+
+// run writes until ctx ends.
+func (o *outbox) run(ctx context.Context) {
+	for {
+		o.mu.Lock()
+		n := min(len(o.waiting), groupMost)
+		group := o.waiting[:n:n]
+		o.waiting = o.waiting[n:]
+		o.mu.Unlock()
+		if n > 0 {
+			o.write(group)
+			continue
+		}
+		select {
+		case <-o.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// behind reports whether a message for the topic has to go by way of the disk. Near a backlog's end it waits for that
+// until ctx ends.
+func (o *outbox) behind(ctx context.Context, topic string) bool {
+	o.mu.Lock()
+	b := o.backlogs[topic]
+	ending := b != nil && b.ending
+	o.mu.Unlock()
+	if !ending {
+		return b != nil
+	}
+	select {
+	case <-b.over:
+		return false
+	case <-ctx.Done():
+		return true
+	}
+}
+
+// keep puts the message on disk. When it returns Spooled it is synced there.
+func (o *outbox) keep(ctx context.Context, m *Message) (Outcome, error) {
+	l := &letter{message: m, done: make(chan struct{})}
+	o.mu.Lock()
+	l.backlog = o.backlogOf(o.p.topicOf(m))
+	l.backlog.writing++
+	o.waiting = append(o.waiting, l)
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		o.mu.Lock()
+		l.left = !l.through
+		o.mu.Unlock()
+		if l.left {
+			return Unknown, fmt.Errorf("%w: writing to the spool: %w", ErrUnavailable, ctx.Err())
+		}
+	}
+	if l.err != nil {
+		return NotKept, fmt.Errorf("%w: %w", ErrUnavailable, l.err)
+	}
+	return Spooled, nil
+}
+
+// write puts a group on disk and adds it to the backlogs.
+func (o *outbox) write(group []*letter) {
+	now := time.Now()
+	additions := make([]spool.Addition, len(group))
+	for i, l := range group {
+		additions[i].Payload = appendMessage(nil, l.message)
+	}
+	var first uint64
+	err := o.room(additions)
+	if err == nil {
+		first, err = o.log.Append(now, additions...)
+	}
+	if err == nil {
+		if err = o.log.Sync(); err != nil {
+			// Whether they are on disk isn't known. The senders are told that they aren't kept, so they mustn't be sent.
+			numbers := make([]uint64, len(group))
+			for i := range group {
+				numbers[i] = first + uint64(i)
+			}
+			err = errors.Join(err, o.log.Drop(numbers...))
+		}
+	}
+	if err != nil {
+		o.p.log.Error("events can't be kept on disk and are refused", zap.Int("events", len(group)), zap.Error(err))
+	}
+	for i, l := range group {
+		o.mu.Lock()
+		l.err, l.through = err, true
+		gone := l.left
+		l.backlog.writing--
+		if err == nil {
+			l.backlog.numbers = append(l.backlog.numbers, first+uint64(i))
+			o.size++
+		}
+		o.mu.Unlock()
+		l.backlog.tell()
+		close(l.done)
+		if gone && l.message.Late != nil {
+			if err == nil {
+				l.message.Late(Spooled)
+			} else {
+				l.message.Late(NotKept)
+			}
+		}
+	}
+}
+
+// room leaves an eighth of the spool to the producer: what is sent has to be written down too.
+func (o *outbox) room(additions []spool.Addition) error {
+	used, _ := o.log.Size()
+	for _, a := range additions {
+		used += int64(len(a.Payload))
+	}
+	if most := o.p.opts.Spool.MaxBytes; used > most-most/8 {
+		return spool.ErrFull
+	}
+	return nil
+}
+
+// backlogOf returns the topic's backlog, and begins one if need be. o.mu is held.
+func (o *outbox) backlogOf(topic string) *backlog {
+	b := o.backlogs[topic]
+	if b == nil {
+		b = &backlog{topic: topic, over: make(chan struct{}), news: make(chan struct{}, 1)}
+		o.backlogs[topic] = b
+		o.p.log.Warn("events of a topic are kept on disk until Kafka takes them", zap.String("topic", topic))
+		o.p.topics.wg.Go(func() { o.drain(o.p.topics.life, b) })
+	}
+	return b
+}
+
+// restore puts a message that an earlier process has left at the end of its topic's backlog.
+func (o *outbox) restore(x leftover) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := o.backlogOf(x.topic)
+	b.numbers = append(b.numbers, x.number)
+	o.size++
+	b.tell()
+}
+
+func (b *backlog) tell() {
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
+}
+
+// drain sends a backlog, in order, until it is empty or ctx ends.
+func (o *outbox) drain(ctx context.Context, b *backlog) {
+	sent := 0
+	for {
+		o.mu.Lock()
+		left := len(b.numbers) + b.writing + b.busy
+		b.ending = left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove
+		if left == 0 {
+			delete(o.backlogs, b.topic)
+			close(b.over)
+			o.mu.Unlock()
+			o.p.log.Info("what was kept on disk of a topic is in Kafka", zap.String("topic", b.topic), zap.Int("events", sent))
+			return
+		}
+		var number uint64
+		ready := len(b.numbers) > 0 && b.busy < underWay
+		if ready {
+			number = b.numbers[0]
+		}
+		o.mu.Unlock()
+		if !ready {
+			select {
+			case <-b.news:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		if err := o.send(ctx, b, number); err != nil {
+			o.mu.Lock()
+			b.ending = false
+			o.mu.Unlock()
+			select {
+			case <-time.After(drainPause):
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		sent++
+	}
+}
+
+// send hands the backlog's first message to the producer. After an error it is still the first.
+func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
+	payload, err := o.log.Read(number)
+	if err != nil {
+		// What is damaged on disk won't get better, and mustn't keep the others.
+		o.p.log.Error("an event that was kept on disk can't be read and is lost", zap.Uint64("number", number), zap.Error(err))
+		o.shift(b)
+		o.ended(b, time.Time{})
+		return nil
+	}
+	m, err := parseMessage(payload)
+	if err != nil {
+		o.p.log.Error("an event that was kept on disk isn't understood and stays there", zap.Uint64("number", number), zap.Error(err))
+		o.shift(b)
+		o.ended(b, time.Time{})
+		return nil
+	}
+	r := o.p.recordOf(m)
+	r.Entry = number
+	r.Late = func(err error) {
+		if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
+			o.p.topics.wg.Go(func() {
+				o.p.republish(ctx, r, err)
+				o.ended(b, time.Now())
+			})
+			return
+		}
+		o.ended(b, time.Now())
+	}
+	find, cancel := context.WithTimeout(ctx, findFor)
+	defer cancel()
+	topic, n, err := o.p.find(find, m)
+	if err != nil {
+		return err
+	}
+	o.shift(b)
+	if err := o.p.prod.ProduceLater(topic, o.p.partition(r, n), r); err != nil {
+		o.unshift(b, number)
+		return err
+	}
+	return nil
+}
+
+// shift takes the first message out of the backlog: it is with the producer.
+func (o *outbox) shift(b *backlog) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b.numbers = b.numbers[1:]
+	b.busy++
+}
+
+func (o *outbox) unshift(b *backlog, number uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b.numbers = append([]uint64{number}, b.numbers...)
+	b.busy--
+}
+
+// ended takes note that a message has left the producer.
+func (o *outbox) ended(b *backlog, now time.Time) {
+	o.mu.Lock()
+	b.busy--
+	b.took = now
+	o.size--
+	o.mu.Unlock()
+	b.tell()
+}
+
+// count is how many messages are on disk and not yet in Kafka.
+func (o *outbox) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.size
+}
