@@ -55,7 +55,6 @@
 //
 // # What it does not do
 //
-// It knows nothing of Kafka, HTTP or events. It doesn't yet notice that Redis lost data, rebuild from topics, or
-// settle the leases that a former life of the same instance left behind. It never evicts: set maxmemory-policy
-// noeviction, or Redis forgets what was kept.
+// It knows nothing of Kafka, HTTP or events. It doesn't notice that Redis has lost data, and reads no topics: whoever
+// does gives their ids to a [Marker]. It never evicts: set maxmemory-policy noeviction, or Redis forgets what was kept.
 package dedupe

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"sluice/internal/audit"
@@ -36,7 +35,7 @@ func (t *trial) check(ctx context.Context, summary sender.Summary) error {
 
 `, report.Sent, summary.Posts, report.Acknowledged, report.Records, report.Foreign)
 	if !report.Balanced() {
-		writeFindings(out, report)
+		writeFindings(out, report, maxFindings)
 		return fmt.Errorf("not balanced: %d lost, %d doubled, %d changed, %d on a wrong topic",
 			len(report.Lost), len(report.Doubled), len(report.Changed), len(report.Misplaced))
 	}
@@ -46,18 +45,3 @@ func (t *trial) check(ctx context.Context, summary sender.Summary) error {
 
 // maxFindings is how many of a kind are listed.
 const maxFindings = 10
-
-func writeFindings(out io.Writer, r *audit.Report) {
-	for _, kind := range []struct {
-		word     string
-		findings []audit.Finding
-	}{{"lost", r.Lost}, {"doubled", r.Doubled}, {"changed", r.Changed}, {"misplaced", r.Misplaced}} {
-		for i, f := range kind.findings {
-			if i == maxFindings {
-				fmt.Fprintf(out, "  %s: %d more\n", kind.word, len(kind.findings)-i)
-				break
-			}
-			fmt.Fprintf(out, "  %s: %s %s\n", kind.word, f.Event, f.Detail)
-		}
-	}
-}

@@ -32,6 +32,8 @@ type cli struct {
 	Send       sendCmd       `cmd:"" help:"Send signed events as Customer.io does."`
 	Tail       tailCmd       `cmd:"" help:"Print events from the topics as they arrive."`
 	Explain    explainCmd    `cmd:"" help:"Say what becomes of a request, and why its signature fails."`
+	Audit      auditCmd      `cmd:"" help:"Compare a sender's ledger with what the topics hold."`
+	Dedupe     dedupeCmd     `cmd:"" help:"Look after what Redis remembers."`
 	Doctor     doctorCmd     `cmd:"" help:"Ask a running instance how it is."`
 	Completion completionCmd `cmd:"" help:"Set up tab completion for bash, zsh or fish."`
 	Config     configCmd     `cmd:"" help:"Show the configuration in force and where each value comes from."`

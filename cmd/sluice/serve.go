@@ -131,7 +131,7 @@ func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inhe
 		return nil, err
 	}
 	if s.admin, err = admin.New(admin.Options{
-		Addr: c.AdminListen, Gatherer: reg, AsyncAPI: event.AsyncAPI(), Dependencies: s.dependencies, Log: log.Named("admin"),
+		Addr: c.AdminListen, Listener: sockets.admin, Gatherer: reg, AsyncAPI: event.AsyncAPI(), Dependencies: s.dependencies, Log: log.Named("admin"),
 		Insecure: c.InsecureNoSignature, Version: thisBuild().version,
 	}); err != nil {
 		return nil, err

@@ -41,11 +41,15 @@ type Dependency struct {
 	Detail string    // why it isn't up; no secrets
 }
 
-// Options are what a [Server] is made of. All but Version and Insecure are
-// required.
+// Options are what a [Server] is made of. All but Listener, Version and Insecure
+// are required.
 type Options struct {
 	// Addr is where to listen, as in net.Listen; ":0" picks a free port.
 	Addr string
+	// Listener, if not nil, is used instead of Addr. It belongs to the Server from
+	// then on; its socket may be shared with other processes, and stays open for
+	// them.
+	Listener net.Listener
 	// Gatherer is what /metrics shows, and where the page reads its counters.
 	Gatherer prometheus.Gatherer
 	// AsyncAPI is the document, in YAML.
@@ -170,6 +174,10 @@ func (s *Server) SetDraining() { s.state.Store(int32(draining)) }
 
 // Open listens. When it returns without an error, connections wait for Serve.
 func (s *Server) Open(ctx context.Context) error {
+	if s.opts.Listener != nil {
+		s.listener = s.opts.Listener
+		return nil
+	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.opts.Addr)
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
@@ -180,12 +188,16 @@ func (s *Server) Open(ctx context.Context) error {
 
 // URL is the base URL of the opened server, with the real port and without a
 // slash at the end. A server that listens everywhere is named by its loopback
-// address. It is "" before Open.
+// address, one on a Unix socket as nginx writes it (http://unix:/path:). It is
+// "" before Open.
 func (s *Server) URL() string {
 	if s.listener == nil {
 		return ""
 	}
-	addr := s.listener.Addr().(*net.TCPAddr)
+	addr, ok := s.listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return "http://unix:" + s.listener.Addr().String() + ":"
+	}
 	host := addr.IP.String()
 	if addr.IP.IsUnspecified() {
 		host = "127.0.0.1"

@@ -80,6 +80,10 @@ func (r *run) read(ctx context.Context) error {
 	}
 	for {
 		now := r.now()
+		// Before the merge, which leaves out whoever has failed for too long.
+		if err := r.judge(now); err != nil {
+			return err
+		}
 		if r.merging {
 			done, err := r.merge(ctx, now)
 			if err != nil {
@@ -88,9 +92,6 @@ func (r *run) read(ctx context.Context) error {
 			if done {
 				return nil
 			}
-		}
-		if err := r.judge(now); err != nil {
-			return err
 		}
 		r.tellReady(now)
 		r.start(ctx, now)

@@ -107,13 +107,14 @@ type Log struct {
 
 // segment is one file of the log.
 type segment struct {
-	path   string
-	out    file // nil if it isn't written to any more
-	size   int64
-	live   int       // entries that aren't settled
-	newest time.Time // of its entries
-	dirty  bool      // written since the last sync
-	failed bool
+	path    string
+	out     file // nil if it isn't written to any more
+	size    int64
+	entries int       // that were ever in it
+	live    int       // entries that aren't settled
+	newest  time.Time // of its entries
+	dirty   bool      // written since the last sync
+	failed  bool
 }
 
 // place is where an unsettled entry stands.
@@ -159,13 +160,14 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 	}
 	l.settled = l.settled[marks:]
 	l.next += uint64(len(additions))
-	for i, p := range places {
-		l.where[first+uint64(i)] = p
-		for _, n := range additions[i].Supersedes {
+	for i, a := range additions {
+		l.where[first+uint64(i)] = places[i]
+		for _, n := range a.Supersedes {
 			l.gone(n)
 		}
 	}
 	seg.live += len(additions)
+	seg.entries += len(additions)
 	seg.newest = at
 	if seg.size >= l.opts.SegmentBytes {
 		l.finish()
@@ -336,7 +338,7 @@ func (l *Log) sweep(now time.Time) {
 		if seg == l.active || now.Sub(seg.newest) < l.opts.Keep && !seg.newest.IsZero() {
 			return
 		}
-		if seg.live > 0 && !(l.bytes > l.opts.MaxBytes/2 && l.move(seg)) {
+		if seg.live > 0 && (!l.worthMoving(seg) || !l.move(seg)) {
 			return
 		}
 		if seg.out != nil {
@@ -348,6 +350,11 @@ func (l *Log) sweep(now time.Time) {
 		l.bytes -= seg.size
 		l.segments = l.segments[1:]
 	}
+}
+
+// worthMoving reports whether few of a file's entries hold it, and room is wanted.
+func (l *Log) worthMoving(seg *segment) bool {
+	return l.bytes > l.opts.MaxBytes/2 && seg.live*8 <= seg.entries
 }
 
 // Sync returns when everything that was appended before is on disk. Callers share the work.

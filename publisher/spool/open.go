@@ -122,7 +122,7 @@ func scan(path string, each func(offset int64, body []byte) error) error {
 	defer f.Close() //nolint:errcheck // nothing is written
 	in := bufio.NewReaderSize(f, 256<<10)
 	if _, err := in.Discard(headerSize); err != nil {
-		return nil //nolint:nilerr // killed as it was begun
+		return nil // killed as it was begun
 	}
 	for offset := int64(headerSize); ; {
 		body, err := readFrame(in)
@@ -215,6 +215,7 @@ func (l *Log) take(seg *segment, body []byte) error {
 	}
 	l.where[n] = place{in: seg, offset: seg.size, at: e.Time}
 	seg.live++
+	seg.entries++
 	seg.newest = e.Time
 	l.next = max(l.next, n+1)
 	return nil
@@ -242,6 +243,7 @@ func (l *Log) move(seg *segment) bool {
 		}
 		l.where[n] = place{in: in, offset: offset, at: p.at}
 		in.live++
+		in.entries++
 		seg.live--
 		if p.at.After(in.newest) {
 			in.newest = p.at
