@@ -25,6 +25,8 @@ const (
 	endingWithin = time.Second
 	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
 	drainPause = 250 * time.Millisecond
+	// waitingMost bounds the messages that wait for the disk.
+	waitingMost = 20_000
 	// findFor bounds the search for a message's topic.
 	findFor = 5 * time.Second
 )
@@ -42,13 +44,18 @@ type outbox struct {
 	size     int                 // messages in all of them
 }
 
+// errSlowDisk: more waits for the disk than may.
+var errSlowDisk = errors.New("too much waits for the spool's disk")
+
 // letter is a message on its way to the disk.
 type letter struct {
 	message *Message
 	backlog *backlog
 	done    chan struct{}
 	err     error
-	through bool // err is known; guarded by outbox.mu, as is left
+	// Guarded by outbox.mu:
+	writing bool // it is in the hands of write
+	through bool // err is known
 	left    bool // its caller has gone before that
 }
 
@@ -73,11 +80,9 @@ func newOutbox(p *Publisher) *outbox {
 func (o *outbox) run(ctx context.Context) {
 	for {
 		o.mu.Lock()
-		n := min(len(o.waiting), groupMost)
-		group := o.waiting[:n:n]
-		o.waiting = o.waiting[n:]
+		group := o.next()
 		o.mu.Unlock()
-		if n > 0 {
+		if len(group) > 0 {
 			o.write(group)
 			continue
 		}
@@ -87,6 +92,23 @@ func (o *outbox) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// next takes the messages that are to be written together, without those whose callers have gone. o.mu is held.
+func (o *outbox) next() (group []*letter) {
+	for len(o.waiting) > 0 && len(group) < groupMost {
+		l := o.waiting[0]
+		o.waiting[0] = nil
+		o.waiting = o.waiting[1:]
+		if l.left {
+			l.backlog.writing--
+			l.backlog.tell()
+			continue
+		}
+		l.writing = true
+		group = append(group, l)
+	}
+	return group
 }
 
 // behind reports whether a message for the topic has to go by way of the disk. Near a backlog's end it waits for that
@@ -111,6 +133,10 @@ func (o *outbox) behind(ctx context.Context, topic string) bool {
 func (o *outbox) keep(ctx context.Context, m *Message) (Outcome, error) {
 	l := &letter{message: m, done: make(chan struct{})}
 	o.mu.Lock()
+	if len(o.waiting) >= waitingMost {
+		o.mu.Unlock()
+		return NotKept, fmt.Errorf("%w: %w", ErrUnavailable, errSlowDisk)
+	}
 	l.backlog = o.backlogOf(o.p.topicOf(m))
 	l.backlog.writing++
 	o.waiting = append(o.waiting, l)
@@ -124,9 +150,15 @@ func (o *outbox) keep(ctx context.Context, m *Message) (Outcome, error) {
 	case <-ctx.Done():
 		o.mu.Lock()
 		l.left = !l.through
+		outcome := NotKept // it hasn't been touched, and won't be
+		if l.writing {
+			outcome = Unknown
+		} else if l.left {
+			l.message = nil
+		}
 		o.mu.Unlock()
 		if l.left {
-			return Unknown, fmt.Errorf("%w: writing to the spool: %w", ErrUnavailable, ctx.Err())
+			return outcome, fmt.Errorf("%w: writing to the spool: %w", ErrUnavailable, ctx.Err())
 		}
 	}
 	if l.err != nil {

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,9 +20,20 @@ import (
 // outage makes a fake Kafka refuse every batch while it is on, in a way that may pass.
 func outage(kafka *testenv.FakeCluster) *atomic.Bool {
 	on := &atomic.Bool{}
+	refuse(kafka, func(string) int16 {
+		if on.Load() {
+			return 19 // NOT_ENOUGH_REPLICAS
+		}
+		return 0
+	})
+	return on
+}
+
+// refuse answers produce requests with codes; one whose topics all get 0 goes on to the fake Kafka.
+func refuse(kafka *testenv.FakeCluster, code func(topic string) int16) {
 	kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		kafka.KeepControl()
-		if !on.Load() {
+		if !slices.ContainsFunc(req.(*kmsg.ProduceRequest).Topics, func(t kmsg.ProduceRequestTopic) bool { return code(t.Topic) != 0 }) {
 			return nil, nil, false
 		}
 		res := req.ResponseKind().(*kmsg.ProduceResponse)
@@ -30,14 +42,13 @@ func outage(kafka *testenv.FakeCluster) *atomic.Bool {
 			topic.Topic = t.Topic
 			for _, p := range t.Partitions {
 				partition := kmsg.NewProduceResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, 19 // NOT_ENOUGH_REPLICAS
+				partition.Partition, partition.ErrorCode = p.Partition, cmp.Or(code(t.Topic), 19)
 				topic.Partitions = append(topic.Partitions, partition)
 			}
 			res.Topics = append(res.Topics, topic)
 		}
 		return res, nil, true
 	})
-	return on
 }
 
 // spooling is a publisher's options with a spool.
@@ -209,6 +220,43 @@ func TestOutboxFull(t *testing.T) {
 	drained(t, p)
 	if records := kafka.Consume(t, "of_email_sent"); len(records) < 1+kept || len(records) > 2+kept {
 		t.Errorf("%d records, want %d, and perhaps the one that was refused", len(records), 1+kept)
+	}
+}
+
+// TestOutboxRefused makes dead letters of what a topic refuses for good after it was answered 200.
+func TestOutboxRefused(t *testing.T) {
+	kafka := testenv.Kfake(t)
+	var code atomic.Int32
+	refuse(kafka, func(topic string) int16 {
+		if topic == "or_email_sent" {
+			return int16(code.Load())
+		}
+		return 0
+	})
+	p := run(t, spooling("or", kafka, t.TempDir()))
+	if out, err := p.Publish(t.Context(), numberedEvent(t, 0)); out != Published || err != nil {
+		t.Fatalf("%v, %v", out, err)
+	}
+	code.Store(19) // NOT_ENOUGH_REPLICAS
+	for n := 1; n < 10; n++ {
+		if out, err := p.Publish(t.Context(), numberedEvent(t, n)); out != Spooled || err != nil {
+			t.Fatalf("event %d: %v, %v", n, out, err)
+		}
+	}
+	code.Store(10) // MESSAGE_TOO_LARGE
+	drained(t, p)
+	counts := map[string]int{}
+	for _, r := range kafka.Consume(t, "or_dead_letter") {
+		id, _ := r.Header("ce_id")
+		if reason, _ := r.Header(headerReason); reason != "refused_by_topic" {
+			t.Errorf("%s has the reason %q", id, reason)
+		}
+		counts[id]++
+	}
+	for n := 1; n < 10; n++ {
+		if c := counts[fmt.Sprintf("e%05d", n)]; c != 1 {
+			t.Errorf("event %d is %d times among the dead letters", n, c)
+		}
 	}
 }
 

@@ -101,15 +101,26 @@ func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 	o, err := p.publish(kafkas, m)
 	switch {
 	case errors.Is(err, idempotent.ErrWritten):
-		if serr := p.spool.Sync(); serr != nil {
-			p.log.Error("an event under way can't be kept on disk as well", zap.Error(serr))
-			return Unknown, err
-		}
-		return Spooled, nil
+		return p.synced(ctx, err)
 	case o == NotKept && !errors.Is(err, idempotent.ErrLeaseLost):
 		return p.outbox.keep(ctx, m)
 	}
 	return o, err
+}
+
+// synced makes what is written down durable. Until it is, nobody can rely on it; its outcome is followed either way.
+func (p *Publisher) synced(ctx context.Context, cause error) (Outcome, error) {
+	done := make(chan error, 1)
+	p.topics.wg.Go(func() { done <- p.spool.Sync() })
+	select {
+	case err := <-done:
+		if err == nil {
+			return Spooled, nil
+		}
+		p.log.Error("an event under way can't be kept on disk as well", zap.Error(err))
+	case <-ctx.Done():
+	}
+	return Unknown, cause
 }
 
 // publish writes the message to Kafka.
@@ -211,9 +222,13 @@ func failed(err error) (Outcome, error) {
 func (p *Publisher) late(r *idempotent.Record, m *Message, kept Outcome) func(error) {
 	return func(err error) {
 		switch {
-		case r.Kept():
-			if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
-				p.topics.wg.Go(func() { p.republish(p.topics.life, r, err) })
+		case r.Kept() && err != nil:
+			if !errors.Is(err, idempotent.ErrUnresolved) {
+				p.topics.wg.Go(func() {
+					if p.republish(p.topics.life, r, err) && m.Late != nil {
+						m.Late(kept)
+					}
+				})
 			}
 		case m.Late == nil:
 		case err == nil:

@@ -79,7 +79,7 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 		p.opts.Registry.MustRegister(
 			gauge("events", "Events kept on disk that haven't been handed to Kafka.", func() float64 { return float64(p.outbox.count()) }),
 			gauge("bytes", "Size of the spool on disk.", func() float64 { n, _ := log.Size(); return float64(n) }),
-			gauge("unsettled_batches", "Batches in the spool whose outcome isn't known.", func() float64 { _, n := log.Size(); return float64(n) }),
+			gauge("unsettled", "Entries of the spool, batches and events, that Kafka isn't known to have.", func() float64 { _, n := log.Size(); return float64(n) }),
 		)
 	}
 	return restored, nil
@@ -167,8 +167,8 @@ func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored)
 }
 
 // republish finds another place for a restored record that its partition didn't take: nobody else will, since it was
-// marked as kept. It goes on until there is one.
-func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause error) {
+// marked as kept. It goes on until there is one, or until ctx ends: then it returns false.
+func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause error) (placed bool) {
 	original := r.Headers
 	dead := strings.HasPrefix(r.Tag, tagDeadLetter)
 	for ctx.Err() == nil {
@@ -186,15 +186,16 @@ func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause e
 			_, err = p.produce(ctx, header(r, headerEventType), next)
 		}
 		if err == nil {
-			return
+			return true
 		}
-		p.log.Warn("a record that was under way when this instance ended can't be placed yet", zap.Error(err))
+		p.log.Warn("a record that is kept on disk can't be placed yet", zap.Error(err))
 		cause, r = err, next
 		select {
 		case <-ctx.Done():
 		case <-time.After(resumePause):
 		}
 	}
+	return false
 }
 
 // produceTo hands the record to one of the special topics.

@@ -174,8 +174,10 @@ func (p *Producer) enqueue(topic string, id int32, r *Record) (*partition, error
 	if r.Entry != 0 {
 		r.entry = &entry{number: r.Entry, left: 1}
 	}
-	if r.Instead != nil {
-		r.entry, r.Instead.entry = r.Instead.entry, nil
+	for former := r.Instead; former != nil; former = former.Instead {
+		if former.entry != nil {
+			r.entry, former.entry, r.kept = former.entry, nil, true
+		}
 	}
 	pt.queue = append(pt.queue, r)
 	p.schedule(pt)
@@ -191,7 +193,7 @@ func (p *Producer) leave(pt *partition, r *Record) error {
 		pt.abandon()
 	} else {
 		// Set before the phase: deliver reads it after.
-		kept := r.Keep && r.written
+		kept := r.kept || r.Keep && r.written
 		r.kept = kept
 		if r.phase.CompareAndSwap(waiting, left) {
 			r.abandoned = !kept

@@ -68,8 +68,8 @@ type Record struct {
 	Keep bool
 	// Entry, if not 0, is a journal entry that this record stands for. It is settled when this record is written down.
 	Entry uint64
-	// Instead, if not nil, is a restored record that this one stands for from now on: the journal keeps that one until
-	// this one has been written down.
+	// Instead, if not nil, is a record in the journal that this one stands for from now on: the journal keeps that one
+	// until this one has been written down. Where it has an Instead itself, whichever of them is in the journal.
 	Instead *Record
 	// Late, if not nil, is called exactly once if, and only if, Produce has
 	// returned ErrUnresolved: with nil when Kafka has acknowledged the record
