@@ -70,10 +70,10 @@ func TestEveryCommandShowsExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range parser.Model.Children {
+	for _, command := range parser.Model.Leaves(true) {
 		_, examples, found := strings.Cut(command.Detail, "Examples:\n")
-		if n := strings.Count(examples, "\n    # "); !found || n < 2 || !strings.Contains(examples, "sluice "+command.Name) {
-			t.Errorf("%s has %d examples", command.Name, n)
+		if n := strings.Count(examples, "\n    # "); !found || n < 2 || !strings.Contains(examples, command.FullPath()) {
+			t.Errorf("%s has %d examples", command.FullPath(), n)
 		}
 	}
 }
