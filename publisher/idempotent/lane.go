@@ -153,7 +153,7 @@ func (l *lane) failed(parts []*partition, err error) {
 	p.mu.Lock()
 	for _, pt := range parts {
 		pt.backOff(now)
-		if certain && !pt.batch.ambiguous {
+		if certain && pt.batch.free() {
 			s, _ := pt.dissolve()
 			out = append(out, s...)
 		} else {
@@ -223,7 +223,7 @@ func (p *Producer) judged(pt *partition, code kafka.Error, now time.Time) (out s
 	switch v {
 	case refused:
 		pt.backOff(now)
-		if !b.ambiguous {
+		if b.free() {
 			out, _ = pt.dissolve()
 		}
 	case unfit:

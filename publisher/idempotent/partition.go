@@ -31,6 +31,10 @@ type batch struct {
 	ambiguous bool
 }
 
+// free reports whether the batch may be taken apart after a certain refusal, so that records can be withdrawn. One that
+// has been written down is sent again as it is: to write it down anew with every attempt would fill the disk.
+func (b *batch) free() bool { return !b.ambiguous && b.entry == nil }
+
 // partition is the state of one topic partition. All fields are guarded by
 // Producer.mu, but for the content of a batch that a lane is sending.
 type partition struct {
