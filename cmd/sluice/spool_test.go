@@ -33,10 +33,10 @@ func spoolRun(t *testing.T, faults func(ctx context.Context, s *instance, kafka 
 	return l
 }
 
-// always200 wants every answer to have been 200, and in time.
+// always200 wants every answer to have been 200, before the sender gives up waiting.
 func (l *ledger) always200(t *testing.T) {
 	t.Helper()
-	if len(l.codes) != 1 || l.worst > 2500*time.Millisecond {
+	if len(l.codes) != 1 || l.codes[http.StatusOK] == 0 || l.worst > 4*time.Second {
 		t.Errorf("answers %v, slowest %v", l.codes, l.worst)
 	}
 }
