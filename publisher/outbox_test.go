@@ -66,6 +66,11 @@ func drained(t *testing.T, p *Publisher) {
 		if _, left := p.spool.Size(); left > 0 {
 			return fmt.Errorf("%d entries of the spool aren't settled", left)
 		}
+		p.outbox.mu.Lock()
+		defer p.outbox.mu.Unlock()
+		if n := len(p.outbox.backlogs); n > 0 {
+			return fmt.Errorf("%d backlogs are about to end", n)
+		}
 		return nil
 	})
 }
