@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"time"
 
@@ -177,6 +178,8 @@ type Restored struct {
 	number  uint64
 }
 
+var errBatch = errors.New("not a batch of format 2")
+
 // ErrPayload means that a journal's entry isn't a batch of any version that this one knows.
 var ErrPayload = errors.New("not a batch that was written down")
 
@@ -245,6 +248,11 @@ func (b *Restored) decode(tags []string) error {
 	}
 	h := b.encoded[sizePrefix:]
 	be := binary.BigEndian
+	// kafka-go's decoder is for what brokers send; it expects a batch to be one.
+	if int(be.Uint32(b.encoded)) != len(h) || int(be.Uint32(h[offLength:])) != len(h)-offLeaderEpoch || h[offMagic] != 2 ||
+		be.Uint16(h[offAttributes:]) != 0 || be.Uint32(h[offCRC:]) != crc32.Checksum(h[offAttributes:], castagnoli) {
+		return errBatch
+	}
 	b.stamp = stamp{int64(be.Uint64(h[offProducerID:])), int16(be.Uint16(h[offEpoch:])), int32(be.Uint32(h[offSequence:]))}
 	var set protocol.RecordSet
 	if _, err := set.ReadFrom(bytes.NewReader(b.encoded)); err != nil {
