@@ -301,9 +301,12 @@ func (o *outbox) drain(ctx context.Context, b *backlog) {
 // send hands the backlog's first message to the producer. After an error it is still the first.
 func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	payload, err := o.log.Read(number)
+	if err != nil && !errors.Is(err, spool.ErrDamaged) {
+		return err // no descriptor left, for example
+	}
 	if err != nil {
 		// What is damaged on disk won't get better, and mustn't keep the others.
-		o.p.log.Error("an event that was kept on disk can't be read and is lost", zap.Uint64("number", number), zap.Error(err))
+		o.p.log.Error("an event that was kept on disk is damaged and lost", zap.Uint64("number", number), zap.Error(err))
 		o.shift(b)
 		o.ended(b, time.Time{})
 		return nil

@@ -9,7 +9,7 @@
 //     process ended brings the entry back; so whoever settles must be able to meet an entry again. [Log.Drop] is for
 //     those who can't: it writes before it returns.
 //  3. A file is never written or synced again after one of its writes or syncs has failed: what the kernel then holds
-//     of it is unknown. The next entry begins a new file.
+//     of it is unknown. It is cut back to what it was, and the next entry begins a new file.
 //  4. The log's size on disk is bounded. When it is full, Append refuses; nothing is thrown away.
 //  5. One process at a time has a folder: it holds a lock on it.
 //

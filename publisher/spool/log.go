@@ -71,6 +71,8 @@ var (
 	ErrLocked = errors.New("spool: another process has this folder")
 	// ErrFull: MaxBytes are used up by entries that aren't settled.
 	ErrFull = errors.New("spool: full")
+	// ErrDamaged: an entry can't be read, and never will be.
+	ErrDamaged = errors.New("spool: damaged")
 	// ErrFormat: the folder was written by a version that this one doesn't know.
 	ErrFormat = errors.New("spool: unknown format")
 	errClosed = errors.New("spool: closed")
@@ -223,7 +225,7 @@ func (l *Log) Read(number uint64) ([]byte, error) {
 	p, ok := l.where[number]
 	l.mu.Unlock()
 	if !ok {
-		return nil, fmt.Errorf("spool: entry %d: %w", number, os.ErrNotExist)
+		return nil, fmt.Errorf("%w: there is no entry %d", ErrDamaged, number)
 	}
 	e, err := readAt(p.in.path, p.offset)
 	if err != nil {
@@ -246,6 +248,9 @@ func readAt(path string, offset int64) (e Entry, err error) {
 	}
 	defer f.Close() //nolint:errcheck // nothing is written
 	body, err := readFrame(io.NewSectionReader(f, offset, maxFrame+frameHead))
+	if errors.Is(err, errTorn) || errors.Is(err, errCorrupt) || errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return e, fmt.Errorf("spool: reading %s at %d: %w", path, offset, err)
 	}
@@ -309,6 +314,13 @@ func (l *Log) write(b []byte) error {
 	seg.dirty = true
 	if err != nil {
 		l.giveUp(seg)
+		// Whoever wrote is told that nothing of it is there: whole frames at its beginning mustn't come back.
+		if terr := os.Truncate(seg.path, seg.size-int64(n)); terr != nil {
+			l.opts.Log.Error("spool: what was written before a failure can't be taken back and will be there at the next start", zap.Error(terr))
+		} else {
+			seg.size -= int64(n)
+			l.bytes -= int64(n)
+		}
 		return fmt.Errorf("spool: writing: %w", err)
 	}
 	return nil
