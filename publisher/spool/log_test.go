@@ -432,3 +432,18 @@ func TestSupersede(t *testing.T) {
 		kill(t, l)
 	}
 }
+
+// TestDiskFullLeavesNothing ends right after a write of which whole entries had arrived.
+func TestDiskFullLeavesNothing(t *testing.T) {
+	dir, d := t.TempDir(), &disk{}
+	l, _ := open(t, Options{Dir: dir, open: d.open})
+	add(t, l, epoch, "before")
+	d.full = true
+	if _, err := l.Append(epoch, Addition{Payload: []byte("refused")}, Addition{Payload: []byte("refused too")}, Addition{Payload: []byte("and this")}); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	kill(t, l)
+	if _, entries := open(t, Options{Dir: dir}); told(entries) != "before" {
+		t.Errorf("it has %q", told(entries))
+	}
+}
