@@ -113,14 +113,10 @@ func (c trialOf) run(t *testing.T, kafka *testenv.Cluster, seed uint64) *chaosRo
 		URL: x.instances[0].url, Key: testKey, Transport: w, Duplicates: 0.05, FirstWait: 100 * time.Millisecond, MaxWait: time.Second,
 	}
 	var sent []audit.Sent
-	warm := make(chan struct{}) // closed when there has been an event of each kind, and so its topic
 	options.Results = func(r sender.Result) {
 		sent = append(sent, audit.Sent{
 			ID: r.Event.ID, DeliveryID: r.Event.DeliveryID, Type: r.Event.Type, Body: sha256.Sum256(r.Event.Body), Acknowledged: r.Acknowledged,
 		})
-		if len(sent) == generator.Pass() {
-			close(warm)
-		}
 	}
 	// Open: events come at their rate, however long answers take. Closed: each client waits for its answer.
 	options.Rate, options.Concurrency = float64(100+x.random.IntN(200)), 1000
@@ -130,13 +126,6 @@ func (c trialOf) run(t *testing.T, kafka *testenv.Cluster, seed uint64) *chaosRo
 	x.say(t, "%s; %.0f events/s, at most %d at a time", c, options.Rate, options.Concurrency)
 	stop, done := make(chan struct{}), make(chan sender.Summary, 1)
 	go func() { done <- x.load(t, options, generator.Events(0), stop) }()
-	select {
-	case <-warm:
-	case <-time.After(time.Minute):
-		t.Fatal("no event of each kind is acknowledged")
-	}
-	x.settle(t)
-	x.troubles.strikes = []span{{x.began, time.Now()}} // until a topic is there, its events are kept as if Kafka were away
 	for _, hits := range c.strikes {
 		x.pause(t, time.Second, 2*time.Second)
 		x.strike(t, hits)
@@ -156,7 +145,7 @@ func (c trialOf) run(t *testing.T, kafka *testenv.Cluster, seed uint64) *chaosRo
 	if summary.NotAcknowledged > 0 {
 		t.Errorf("%d events were never acknowledged", summary.NotAcknowledged)
 	}
-	return x.judge(t, sent, w.posts)
+	return x.judge(t, sent, w)
 }
 
 // load sends until stop is closed and everything is acknowledged.
@@ -235,7 +224,6 @@ func (x *chaos) pause(t *testing.T, least, most time.Duration) {
 func (x *chaos) strike(t *testing.T, hits []hit) {
 	t.Helper()
 	begin := time.Now()
-	x.troubles.strikes = append(x.troubles.strikes, span{begin: begin})
 	victims := x.victims()
 	hits = slices.Clone(hits)
 	x.random.Shuffle(len(hits), func(i, j int) { hits[i], hits[j] = hits[j], hits[i] })
@@ -249,7 +237,7 @@ func (x *chaos) strike(t *testing.T, hits []hit) {
 	if !slices.ContainsFunc(hits, func(h hit) bool { return h.how != restarted }) {
 		x.pause(t, 0, 500*time.Millisecond)
 	} else {
-		x.pause(t, 2*time.Second, 5*time.Second)
+		x.pause(t, 2*time.Second, 6*time.Second)
 	}
 	x.random.Shuffle(len(hits), func(i, j int) { hits[i], hits[j] = hits[j], hits[i] })
 	for i, h := range hits {
@@ -260,10 +248,8 @@ func (x *chaos) strike(t *testing.T, hits []hit) {
 		x.say(t, "%s%s goes on", h.target, x.names(h, victims))
 	}
 	x.settle(t)
-	whole := span{begin, time.Now()}
-	x.troubles.strikes[len(x.troubles.strikes)-1] = whole
 	if x.has(onDisk) && x.has(onKafka) {
-		x.troubles.full = append(x.troubles.full, whole)
+		x.troubles.full = append(x.troubles.full, span{begin, time.Now()})
 	}
 }
 
@@ -362,7 +348,7 @@ func (x *chaos) settle(t *testing.T) {
 }
 
 // judge compares what was answered with what is there.
-func (x *chaos) judge(t *testing.T, sent []audit.Sent, posts []*post) *chaosRow {
+func (x *chaos) judge(t *testing.T, sent []audit.Sent, w *witness) *chaosRow {
 	t.Helper()
 	found := x.kafka.ConsumeBulk(t, x.kafka.Topics(t, x.env.Prefix)...)
 	records := make([]audit.Record, len(found))
@@ -391,9 +377,9 @@ func (x *chaos) judge(t *testing.T, sent []audit.Sent, posts []*post) *chaosRow 
 	row := &chaosRow{
 		fault: x.fault, instances: x.trialOf.instances, sent: report.Sent, acknowledged: report.Acknowledged, lost: len(report.Lost), doubled: len(report.Doubled)}
 	var wrong []error
-	for _, p := range posts {
+	for _, p := range w.posts {
 		row.add(p, !meetsAny(x.troubles.away[p.instance], p.span))
-		if err := x.troubles.judge(p); err != nil {
+		if err := x.troubles.judge(p, w.events[p.event]); err != nil {
 			wrong = append(wrong, fmt.Errorf("%.2f s: %w", p.begin.Sub(x.began).Seconds(), err))
 		}
 	}

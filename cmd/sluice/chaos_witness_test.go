@@ -16,23 +16,32 @@ import (
 	"sluice/internal/audit"
 )
 
-// span is a stretch of time. Without an end it lasts.
+// span is a stretch of time.
 type span struct{ begin, end time.Time }
 
-func (s span) meets(other span) bool {
-	return (s.end.IsZero() || !s.end.Before(other.begin)) && (other.end.IsZero() || !other.end.Before(s.begin))
+// common is how long two spans are at the same time; of two that don't meet it is negative.
+func (s span) common(other span) time.Duration {
+	begin, end := s.begin, s.end
+	if other.begin.After(begin) {
+		begin = other.begin
+	}
+	if other.end.Before(end) {
+		end = other.end
+	}
+	return end.Sub(begin)
 }
 
-func meetsAny(spans []span, s span) bool { return slices.ContainsFunc(spans, s.meets) }
+func meetsAny(spans []span, s span) bool {
+	return slices.ContainsFunc(spans, func(x span) bool { return x.common(s) >= 0 })
+}
 
 // post is one request and its answer.
 type post struct {
 	span
+	event    audit.Sum
 	instance int
-	code     int // 0: none
-	late     bool
-	earlier  []*post // posts of the same event that were begun before
-	twin     bool    // another post of the same event was begun while this one was under way
+	code     int  // 0: none
+	late     bool // none in four seconds
 }
 
 // witness carries the sender's posts, each to one of the instances at random, and remembers what came of them.
@@ -86,11 +95,8 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 func (w *witness) begin(event audit.Sum) *post {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := &post{span: span{begin: time.Now()}, instance: w.random.IntN(len(w.hosts)), earlier: w.events[event]}
-	for _, other := range p.earlier {
-		other.twin = other.twin || other.end.IsZero()
-	}
-	w.events[event] = append(slices.Clone(p.earlier), p)
+	p := &post{span: span{begin: time.Now()}, event: event, instance: w.random.IntN(len(w.hosts))}
+	w.events[event] = append(w.events[event], p)
 	w.posts = append(w.posts, p)
 	return p
 }
@@ -100,37 +106,36 @@ func (w *witness) CloseIdleConnections() { w.base.CloseIdleConnections() }
 
 // troubles are when something was wrong, as the one knows who does it.
 type troubles struct {
-	strikes []span         // from the first blow until all is as before
-	away    map[int][]span // when an instance was dead, frozen or restarting
-	full    []span         // when the disk was full and Kafka away, until all was as before
+	away map[int][]span // an instance was dead, frozen or restarting
+	full []span         // the disk was full and Kafka away, until all was as before
 }
 
-// judge says what is wrong with a post's answer; nil if it is what it has to be.
-func (tr *troubles) judge(p *post) error {
+// judge says what is wrong with a post's answer; nil if it is what it has to be. copies are all posts of that event.
+func (tr *troubles) judge(p *post, copies []*post) error {
 	away := meetsAny(tr.away[p.instance], p.span)
-	took := p.end.Sub(p.begin).Round(time.Millisecond)
+	wrong := fmt.Errorf("%d after %v", p.code, p.end.Sub(p.begin).Round(time.Millisecond))
 	switch {
-	case p.code == 0 && away:
-		return nil // nobody was there to answer
-	case p.code == 0:
-		return fmt.Errorf("no answer after %v", took)
-	case p.code == http.StatusRequestTimeout && away:
-		return nil // what a drain tells a connection that was idle, and that a request has crossed
-	case took > slowestAnswer && !away:
-		return fmt.Errorf("%d after %v", p.code, took)
+	case away && slices.Contains([]int{
+		0,                             // nobody was there to answer
+		http.StatusRequestTimeout,     // a drain tells it to idle connections, and a request has crossed that
+		http.StatusServiceUnavailable, // its time was up when the process went on
+	}, p.code):
+		return nil
+	case p.end.Sub(p.begin) > slowestAnswer && !away:
+		return wrong
+	case p.code == http.StatusServiceUnavailable && (p.claimed(copies) || meetsAny(tr.full, p.span)):
+		return nil
 	case p.code == http.StatusOK:
 		return nil
-	case p.code == http.StatusServiceUnavailable && (tr.claimed(p) || meetsAny(tr.full, p.span)):
-		return nil
 	}
-	return fmt.Errorf("%d after %v", p.code, took)
+	return wrong
 }
 
-// claimed reports whether another post of the same event may hold the claim on it: it is under way while something is
-// wrong, or it was with an instance that died or stood still over it.
-func (tr *troubles) claimed(p *post) bool {
-	if meetsAny(tr.strikes, p.span) && (p.twin || slices.ContainsFunc(p.earlier, func(e *post) bool { return e.meets(p.span) })) {
-		return true
-	}
-	return slices.ContainsFunc(p.earlier, func(e *post) bool { return e.code == 0 })
+// claimed reports whether another post of the same event may have held the claim on it: it was under way, or it was with
+// an instance that died or stood still over it.
+func (p *post) claimed(copies []*post) bool {
+	const most = 200 * time.Millisecond // that a claim is waited for, less what the way there takes
+	return slices.ContainsFunc(copies, func(other *post) bool {
+		return other != p && (other.common(p.span) > most/2 || other.code == 0 && other.begin.Before(p.end))
+	})
 }
