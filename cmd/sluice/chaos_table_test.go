@@ -104,6 +104,7 @@ type chaosRow struct {
 	other              int // other answers
 	refused, late      int // no answer: a connection that couldn't be made or broke off, and four seconds without one
 	lost, doubled      int
+	unasked            int // events that are there more than once because Redis was away
 	took               []time.Duration // answers of instances that were there throughout
 }
 
@@ -137,8 +138,8 @@ func (r *chaosRow) percentile(share float64) time.Duration {
 }
 
 func (r *chaosRow) String() string {
-	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %v | %v | %d | %d |", r.fault, r.instances, r.sent, r.acknowledged,
-		r.ok, r.unavailable, r.other, r.refused, r.late, r.percentile(99.9), r.percentile(100), r.lost, r.doubled)
+	return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %v | %v | %d | %d | %d |", r.fault, r.instances, r.sent, r.acknowledged,
+		r.ok, r.unavailable, r.other, r.refused, r.late, r.percentile(99.9), r.percentile(100), r.lost, r.doubled, r.unasked)
 }
 
 // chaosTable has the runs of the same fault in one row.
@@ -151,13 +152,15 @@ func (c *chaosTable) add(of trialOf, r *chaosRow) {
 		return
 	}
 	x := c.rows[i]
-	x.sent, x.acknowledged, x.lost, x.doubled = x.sent+r.sent, x.acknowledged+r.acknowledged, x.lost+r.lost, x.doubled+r.doubled
+	x.sent, x.acknowledged = x.sent+r.sent, x.acknowledged+r.acknowledged
+	x.lost, x.doubled, x.unasked = x.lost+r.lost, x.doubled+r.doubled, x.unasked+r.unasked
 	x.ok, x.unavailable, x.other, x.refused, x.late = x.ok+r.ok, x.unavailable+r.unavailable, x.other+r.other, x.refused+r.refused, x.late+r.late
 	x.took = append(x.took, r.took...)
 }
 
 func (c *chaosTable) String() string {
-	s := "| fault | instances | sent | acknowledged | 200 | 503 | other | refused | timed out | p99.9 | slowest | lost | doubled |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+	s := "| fault | instances | sent | acknowledged | 200 | 503 | other | refused | timed out | p99.9 | slowest | lost | doubled | doubled, Redis away |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 	for _, r := range c.rows {
 		s += r.String() + "\n"
 	}
