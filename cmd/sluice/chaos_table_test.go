@@ -104,7 +104,7 @@ type chaosRow struct {
 	other              int // other answers
 	refused, late      int // no answer: a connection that couldn't be made or broke off, and four seconds without one
 	lost, doubled      int
-	unasked            int // events that are there more than once because Redis was away
+	unasked            int             // events that are there more than once because Redis was away
 	took               []time.Duration // answers of instances that were there throughout
 }
 
