@@ -385,8 +385,12 @@ func (x *chaos) judge(t *testing.T, sent []audit.Sent, w *witness) *chaosRow {
 			row.lost, row.doubled, len(report.Changed), len(report.Misplaced), report.Foreign, row.acknowledged)
 	}
 	var wrong []error
+	var took []time.Duration // of answers by instances that were there throughout
 	for _, p := range w.posts {
-		row.add(p, !meetsAny(x.troubles.away[p.instance], p.span))
+		row.add(p)
+		if p.code != 0 && !meetsAny(x.troubles.away[p.instance], p.span) {
+			took = append(took, p.end.Sub(p.begin))
+		}
 		if err := x.troubles.judge(p, w.events[p.event]); err != nil {
 			wrong = append(wrong, fmt.Errorf("%.2f s: %w", p.begin.Sub(x.began).Seconds(), err))
 		}
@@ -394,7 +398,9 @@ func (x *chaos) judge(t *testing.T, sent []audit.Sent, w *witness) *chaosRow {
 	if len(wrong) > 0 {
 		t.Errorf("%d answers aren't as they have to be, such as\n%v", len(wrong), errors.Join(wrong[:min(len(wrong), 10)]...))
 	}
-	if median := row.percentile(50); x.slow && !x.has(onKafka) && median >= slowSync {
+	slices.Sort(took)
+	row.most, row.slowest = percentile(99.9, took), percentile(100, took)
+	if median := percentile(50, took); x.slow && !x.has(onKafka) && median >= slowSync {
 		t.Errorf("half of the answers took longer than %v: they waited for the disk", median)
 	}
 	x.say(t, "%s", row)
