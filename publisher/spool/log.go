@@ -343,7 +343,7 @@ func (l *Log) dirty(failed bool) (segments []*segment) {
 
 func (l *Log) syncOne(seg *segment) error {
 	l.mu.Lock()
-	out, ended := seg.out, seg != l.active
+	out, ended, listed := seg.out, seg != l.active, seg.listed
 	seg.dirty = false
 	l.mu.Unlock()
 	if out == nil {
@@ -351,7 +351,7 @@ func (l *Log) syncOne(seg *segment) error {
 	}
 	began := time.Now()
 	err := out.Sync()
-	if err == nil {
+	if err == nil && !listed {
 		err = syncDir(l.dir)
 	}
 	l.metrics.sync(time.Since(began))
@@ -366,6 +366,7 @@ func (l *Log) syncOne(seg *segment) error {
 		l.giveUp(seg)
 		return fmt.Errorf("spool: syncing: %w", err)
 	}
+	seg.listed = true
 	if ended && seg.out != nil && !seg.dirty {
 		err = seg.out.Close()
 		seg.out = nil

@@ -23,6 +23,7 @@ type segment struct {
 	live    int       // entries that aren't settled
 	newest  time.Time // of its entries
 	dirty   bool      // written since the last sync
+	listed  bool      // its name in the folder is on disk too
 	failed  bool      // see giveUp
 }
 
