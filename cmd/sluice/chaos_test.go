@@ -24,8 +24,8 @@ const (
 	slowestAnswer = 2500 * time.Millisecond
 	// chaosDisk is the size of the disk that fills up, in bytes.
 	chaosDisk = 32 << 20
-	// slowSync is how much longer a sync takes on the slow disk. Keeping an event takes two: the file's and the folder's.
-	slowSync = 150 * time.Millisecond
+	// slowSync is how much longer a sync takes on the slow disk. An event waits for one, and first for the one under way.
+	slowSync = 300 * time.Millisecond
 )
 
 // target is what is struck.
@@ -223,8 +223,7 @@ func (x *chaos) pause(t *testing.T, least, most time.Duration) {
 // strike hits, in any order but so that the hits overlap, and lets all go on again, in any order as well.
 func (x *chaos) strike(t *testing.T, hits []hit) {
 	t.Helper()
-	begin := time.Now()
-	victims := x.victims()
+	victims, last := x.victims(), time.Time{}
 	hits = slices.Clone(hits)
 	x.random.Shuffle(len(hits), func(i, j int) { hits[i], hits[j] = hits[j], hits[i] })
 	for i, h := range hits {
@@ -232,6 +231,7 @@ func (x *chaos) strike(t *testing.T, hits []hit) {
 			x.pause(t, 0, 1500*time.Millisecond)
 		}
 		x.say(t, "%s%s", h, x.names(h, victims))
+		last = time.Now()
 		x.down(t, h, victims)
 	}
 	if !slices.ContainsFunc(hits, func(h hit) bool { return h.how != restarted }) {
@@ -249,7 +249,7 @@ func (x *chaos) strike(t *testing.T, hits []hit) {
 	}
 	x.settle(t)
 	if x.has(onDisk) && x.has(onKafka) {
-		x.troubles.full = append(x.troubles.full, span{begin, time.Now()})
+		x.troubles.full = append(x.troubles.full, span{last, time.Now()})
 	}
 }
 
