@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,7 +117,9 @@ type Log struct {
 	bytes    int64
 	reading  []*segment // that are open for reading, for the longest time first
 
-	syncing sync.Mutex // held by the one who syncs or writes entries anew; guards failedAt
+	begun     atomic.Uint64 // syncs
+	syncing   sync.Mutex    // held by the one who syncs or writes entries anew; guards failedAt and succeeded
+	succeeded uint64        // number of the last sync that did, counted from 1
 	// failedAt is when that failed last, after which nothing is written anew for a moment.
 	failedAt time.Time
 }
@@ -293,11 +296,24 @@ func (l *Log) giveUp(seg *segment) {
 	}
 }
 
-// Sync returns when everything that was appended before is on disk. Callers share the work.
-func (l *Log) Sync() error {
+// Sync returns when everything that was appended before is on disk. Callers share the work: what is appended after the call
+// isn't waited for.
+func (l *Log) Sync() error { return l.syncAfter(l.begun.Load()) }
+
+// syncAfter syncs, unless that has been done by a sync that was begun later than so many others. Without this each of those
+// who wait would sync once more what others go on appending, one after the other.
+func (l *Log) syncAfter(others uint64) error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	return l.sync()
+	if l.succeeded > others {
+		return nil
+	}
+	number := l.begun.Add(1)
+	err := l.sync()
+	if err == nil {
+		l.succeeded = number
+	}
+	return err
 }
 
 // sync is Sync; syncing is held. What stands in a file that has failed is written anew first: whatever the kernel still
@@ -339,15 +355,20 @@ func (l *Log) dirty(failed bool) (segments []*segment) {
 
 func (l *Log) syncOne(seg *segment) error {
 	l.mu.Lock()
-	out, ended, size := seg.out, seg != l.active, seg.size
+	out, ended, size, before := seg.out, seg != l.active, seg.size, seg.synced
+	if out == nil { // deleted meanwhile, or it has failed, which the next sync deals with
+		unsure := seg.dirty
+		l.mu.Unlock()
+		if unsure {
+			return errFailed
+		}
+		return nil
+	}
 	seg.dirty = false
 	l.mu.Unlock()
-	if out == nil {
-		return nil // deleted meanwhile, or given up, which the next sync deals with
-	}
 	began := time.Now()
 	err := out.Sync()
-	if err == nil {
+	if err == nil && before == 0 { // its name in the folder isn't on disk either
 		err = syncDir(l.dir)
 	}
 	l.metrics.sync(time.Since(began))
