@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"sluice/balance"
 	"sluice/publisher/connect"
 )
 
@@ -33,7 +34,10 @@ type Options struct {
 	Topics  TopicOptions
 	Key     KeyMode // default KeyCustomer
 	// Spool is where batches are written down before they are sent; nil: nowhere.
-	Spool    *SpoolOptions
+	Spool *SpoolOptions
+	// Book is told where messages go that are kept, and what the spool held; it has them in flight when they are given to
+	// Publish. What Publish or [Message.Late] tells to be NotKept is their caller's to account for.
+	Book     *balance.Book
 	Log      *zap.Logger
 	Registry prometheus.Registerer
 
@@ -98,6 +102,9 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.Key == "" {
 		o.Key = KeyCustomer
+	}
+	if o.Book == nil {
+		o.Book = new(balance.Book)
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

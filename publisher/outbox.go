@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"sluice/balance"
 	"sluice/publisher/idempotent"
 	"sluice/publisher/spool"
 )
@@ -41,7 +42,6 @@ type outbox struct {
 	waiting  []*letter // to be written
 	wake     chan struct{}
 	backlogs map[string]*backlog // by topic; those with anything in them
-	size     int                 // messages in all of them
 }
 
 // errSlowDisk: more waits for the disk than may.
@@ -198,8 +198,9 @@ func (o *outbox) write(group []*letter) {
 		gone := l.left
 		l.backlog.writing--
 		if err == nil {
+			// Before it can be sent.
+			o.p.opts.Book.Move(balance.InFlight, balance.Spooled)
 			l.backlog.numbers = append(l.backlog.numbers, first+uint64(i))
-			o.size++
 		}
 		o.mu.Unlock()
 		l.backlog.tell()
@@ -244,7 +245,6 @@ func (o *outbox) restore(x leftover) {
 	defer o.mu.Unlock()
 	b := o.backlogOf(x.topic)
 	b.numbers = append(b.numbers, x.number)
-	o.size++
 	b.tell()
 }
 
@@ -308,27 +308,30 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 		// What is damaged on disk won't get better, and mustn't keep the others.
 		o.p.log.Error("an event that was kept on disk is damaged and lost", zap.Uint64("number", number), zap.Error(err))
 		o.shift(b)
-		o.ended(b, time.Time{})
+		o.ended(b, time.Time{}, balance.Lost)
 		return nil
 	}
 	m, err := parseMessage(payload)
 	if err != nil {
 		o.p.log.Error("an event that was kept on disk isn't understood and stays there", zap.Uint64("number", number), zap.Error(err))
 		o.shift(b)
-		o.ended(b, time.Time{})
+		o.ended(b, time.Time{}, balance.Spooled)
 		return nil
 	}
 	r := o.p.recordOf(m)
 	r.Entry = number
 	r.Late = func(err error) {
-		if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
+		switch {
+		case err == nil:
+			o.ended(b, time.Now(), account(meant(r)))
+		case errors.Is(err, idempotent.ErrUnresolved):
+			o.ended(b, time.Now(), balance.Spooled) // the next process goes on
+		default:
 			o.p.topics.wg.Go(func() {
-				o.p.republish(ctx, r, err)
-				o.ended(b, time.Now())
+				to := account(o.p.republish(ctx, r, err))
+				o.ended(b, time.Now(), to)
 			})
-			return
 		}
-		o.ended(b, time.Now())
 	}
 	find, cancel := context.WithTimeout(ctx, findFor)
 	defer cancel()
@@ -359,19 +362,12 @@ func (o *outbox) unshift(b *backlog, number uint64) {
 	b.busy--
 }
 
-// ended takes note that a message has left the producer.
-func (o *outbox) ended(b *backlog, now time.Time) {
+// ended takes note that a message has left the producer, and of where it is now.
+func (o *outbox) ended(b *backlog, now time.Time, at balance.Account) {
+	o.p.opts.Book.Move(balance.Spooled, at)
 	o.mu.Lock()
 	b.busy--
 	b.took = now
-	o.size--
 	o.mu.Unlock()
 	b.tell()
-}
-
-// count is how many messages are on disk and not yet in Kafka.
-func (o *outbox) count() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.size
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/balance"
 	"sluice/event"
 	"sluice/publisher/idempotent"
 )
@@ -50,6 +51,8 @@ type Message struct {
 	// Late is called exactly once if, and only if, Publish has returned
 	// [Unknown], with the final outcome.
 	Late func(Outcome)
+
+	at balance.Account // the book's
 }
 
 // eventRecord builds the record for the event's own topic.

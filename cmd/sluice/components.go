@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"sluice/balance"
 	"sluice/config"
 	"sluice/dedupe"
 	"sluice/event"
@@ -77,10 +78,10 @@ func spoolOptions(c *config.Config) *publisher.SpoolOptions {
 	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes), After: c.SpoolAfter}
 }
 
-func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
+func newPublisher(c *config.Config, book *balance.Book, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
 	return publisher.New(publisher.Options{
 		Brokers: c.KafkaBrokers, Connect: connection(c), Key: publisher.KeyMode(c.Key),
-		Topics: topicOptions(c), Spool: spoolOptions(c),
+		Topics: topicOptions(c), Spool: spoolOptions(c), Book: book,
 		Log: log, Registry: reg,
 	})
 }
