@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"sluice/publisher/balance"
 	"sluice/publisher/idempotent"
 	"sluice/publisher/spool"
 )
@@ -41,7 +42,6 @@ type outbox struct {
 	waiting  []*letter // to be written
 	wake     chan struct{}
 	backlogs map[string]*backlog // by topic; those with anything in them
-	size     int                 // messages in all of them
 	restored uint64              // the greatest number that an earlier process has left
 }
 
@@ -199,8 +199,9 @@ func (o *outbox) write(group []*letter) {
 		gone := l.left
 		l.backlog.writing--
 		if err == nil {
+			// Before it can be sent.
+			o.p.opts.Book.Move(balance.InFlight, balance.Spooled)
 			l.backlog.numbers.push(first + uint64(i))
-			o.size++
 		}
 		o.mu.Unlock()
 		l.backlog.tell()
@@ -252,17 +253,19 @@ func (o *outbox) restore(topic string, number uint64) {
 		b = o.newBacklog(topic)
 	}
 	b.numbers.push(number)
-	o.size++
 	o.restored = number
 }
 
-// resume begins to send what restore was told of.
-func (o *outbox) resume() {
+// resume begins to send what restore was told of, and says how many messages that are.
+func (o *outbox) resume() (messages int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.backlogs {
+		o.p.opts.Book.Recover(b.numbers.size)
+		messages += b.numbers.size
 		o.p.topics.wg.Go(func() { o.drain(o.p.topics.life, b) })
 	}
+	return messages
 }
 
 func (b *backlog) tell() {
@@ -339,7 +342,11 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	if err != nil {
 		// It won't get better, and mustn't keep the others.
 		o.p.log.Error("an event that was kept on disk can't be read and stays there", zap.Uint64("number", number), zap.Error(err))
-		o.ended(b, time.Time{})
+		at := balance.Spooled
+		if errors.Is(err, spool.ErrDamaged) {
+			at = balance.Lost
+		}
+		o.ended(b, time.Time{}, at)
 		return nil
 	}
 	if number <= o.restored && o.p.opts.Kept != nil {
@@ -348,14 +355,17 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	r := o.p.recordOf(m)
 	r.Entry = number
 	r.Late = func(err error) {
-		if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
+		switch {
+		case err == nil:
+			o.ended(b, time.Now(), account(meant(r)))
+		case errors.Is(err, idempotent.ErrUnresolved):
+			o.ended(b, time.Now(), balance.Spooled) // the next process goes on
+		default:
 			o.p.topics.wg.Go(func() {
-				o.p.republish(ctx, r, err)
-				o.ended(b, time.Now())
+				to := account(o.p.republish(ctx, r, err))
+				o.ended(b, time.Now(), to)
 			})
-			return
 		}
-		o.ended(b, time.Now())
 	}
 	find, cancel := context.WithTimeout(ctx, findFor)
 	defer cancel()
@@ -366,19 +376,12 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	return o.p.prod.ProduceLater(topic, o.p.partition(r, n), r)
 }
 
-// ended takes note that a message has left the producer.
-func (o *outbox) ended(b *backlog, now time.Time) {
+// ended takes note that a message has left the producer, and of where it is now.
+func (o *outbox) ended(b *backlog, now time.Time, at balance.Account) {
+	o.p.opts.Book.Move(balance.Spooled, at)
 	o.mu.Lock()
 	b.busy--
 	b.took = now
-	o.size--
 	o.mu.Unlock()
 	b.tell()
-}
-
-// count is how many messages are on disk and not yet in Kafka.
-func (o *outbox) count() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.size
 }

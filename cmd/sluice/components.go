@@ -12,6 +12,7 @@ import (
 	"sluice/ingest"
 	"sluice/ingest/signature"
 	"sluice/publisher"
+	"sluice/publisher/balance"
 	"sluice/publisher/connect"
 )
 
@@ -77,10 +78,10 @@ func spoolOptions(c *config.Config) *publisher.SpoolOptions {
 	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes), After: c.SpoolAfter}
 }
 
-func newPublisher(c *config.Config, kept func(publisher.Kept), log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
+func newPublisher(c *config.Config, kept func(publisher.Kept), book *balance.Book, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
 	return publisher.New(publisher.Options{
 		Brokers: c.KafkaBrokers, Connect: connection(c), Key: publisher.KeyMode(c.Key),
-		Topics: topicOptions(c), Spool: spoolOptions(c), Kept: kept,
+		Topics: topicOptions(c), Spool: spoolOptions(c), Kept: kept, Book: book,
 		Log: log, Registry: reg,
 	})
 }
