@@ -22,6 +22,8 @@ type SpoolOptions struct {
 	MaxBytes int64
 	// After is how long Kafka may take for a message before it is kept on disk (default 500 ms).
 	After time.Duration
+	// Alone leaves what other instances have left alone.
+	Alone bool
 }
 
 // Kept is a delivery that an earlier process of this instance has published, or whose batch it had written down: this
@@ -52,7 +54,7 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 	if o == nil {
 		return nil, nil
 	}
-	log, err := spool.Open(spool.Options{Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool")})
+	log, err := spool.Open(spool.Options{Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Alone: o.Alone, Log: p.log.Named("spool")})
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +82,7 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 			gauge("events", "Events kept on disk that haven't been handed to Kafka.", func() float64 { return float64(p.outbox.count()) }),
 			gauge("bytes", "Size of the spool on disk.", func() float64 { n, _ := log.Size(); return float64(n) }),
 			gauge("unsettled", "Entries of the spool, batches and events, that Kafka isn't known to have.", func() float64 { _, n := log.Size(); return float64(n) }),
+			gauge("orphans", "Folders of other instances that couldn't be taken over at the start; their events stay there.", func() float64 { return float64(log.Orphans()) }),
 		)
 	}
 	return restored, nil

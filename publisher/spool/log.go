@@ -25,7 +25,9 @@ type Options struct {
 	SegmentBytes int64
 	// Keep is how long an entry stays in the log at least, settled or not (default 10 s): see [Entry].
 	Keep time.Duration
-	Log  *zap.Logger
+	// Alone leaves the folders of other instances alone. Otherwise those that nobody has locked are taken over.
+	Alone bool
+	Log   *zap.Logger
 
 	// open stands in for os.OpenFile, for tests of disks that fail.
 	open func(name string) (file, error)
@@ -94,6 +96,8 @@ type Log struct {
 	dir  string
 	lock *os.File
 	past map[uint64]time.Time // settled before Open, for Entries
+
+	orphans int // folders that couldn't be taken over
 
 	mu       sync.Mutex // guards what follows
 	closed   bool

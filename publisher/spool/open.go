@@ -34,7 +34,10 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = l.adopt(); err == nil {
+	if !o.Alone {
+		err = l.adopt()
+	}
+	if err == nil {
 		err = l.Sync()
 	}
 	if err != nil {
@@ -258,7 +261,8 @@ func (l *Log) move(seg *segment) bool {
 }
 
 // adopt takes over the entries of instances that nobody runs any more, and deletes their folders. A process that is
-// killed in between has some of them twice, under two numbers.
+// killed in between has some of them twice, under two numbers. What can't be taken over stays where it is, and keeps
+// nobody from starting: its events would get no further by that, and those of the sender would be lost besides.
 func (l *Log) adopt() error {
 	siblings, err := os.ReadDir(l.opts.Dir)
 	if err != nil {
@@ -279,7 +283,9 @@ func (l *Log) adopt() error {
 			err = l.takeOver(other)
 		}
 		if err != nil {
-			return fmt.Errorf("spool: taking over %s: %w", s.Name(), err)
+			l.orphans++
+			l.opts.Log.Error("spool: what another instance has left can't be taken over and stays there: see 'sluice spool ls'",
+				zap.String("folder", filepath.Join(l.opts.Dir, s.Name())), zap.Error(err))
 		}
 	}
 	return nil
@@ -288,22 +294,28 @@ func (l *Log) adopt() error {
 func (l *Log) takeOver(other *Log) (err error) {
 	defer func() { err = errors.Join(err, other.lock.Close()) }()
 	var failed error
-	entries := 0
+	var taken []uint64
 	err = other.Entries(func(e Entry) {
-		number, err := l.Append(e.Time, Addition{Payload: e.Payload})
-		if err == nil {
-			l.past[number] = e.Time // it is told by Entries though it has just been appended
-			entries++
+		if failed != nil {
+			return
 		}
-		if e.Settled && err == nil {
+		var number uint64
+		if number, failed = l.Append(e.Time, Addition{Payload: e.Payload}); failed != nil {
+			return
+		}
+		taken = append(taken, number)
+		l.past[number] = e.Time // it is told by Entries though it has just been appended
+		if e.Settled {
 			l.gone(number)
 			l.settled = append(l.settled, number)
 		}
-		failed = errors.Join(failed, err)
 	})
 	if err = errors.Join(err, failed, l.Sync()); err != nil {
-		return err
+		for _, n := range taken {
+			delete(l.past, n)
+		}
+		return errors.Join(err, l.Drop(taken...)) // it will be taken over whole, or not at all
 	}
-	l.opts.Log.Info("spool: took over what another instance has left", zap.String("folder", other.dir), zap.Int("entries", entries))
+	l.opts.Log.Info("spool: took over what another instance has left", zap.String("folder", other.dir), zap.Int("entries", len(taken)))
 	return os.RemoveAll(other.dir)
 }
