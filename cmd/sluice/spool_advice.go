@@ -23,7 +23,7 @@ func explainSpool(err error, c *config.Config) error {
 	case errors.Is(err, spool.ErrLocked):
 		advice = fmt.Sprintf("Another sluice runs as instance %q on this folder. Give each a name of its own with --instance (%s), or stop the other one", c.Instance, config.Env("instance"))
 	case errors.Is(err, spool.ErrFormat):
-		advice = "What is in it was acknowledged and may be nowhere else: 'sluice spool ls' of the version that wrote it shows it, 'sluice spool drain' sends it. Or move the folder away to start without"
+		advice = "What is in it was acknowledged and may be nowhere else. 'sluice spool drain' of the version that wrote it sends it. To start without, move the folder away and keep it"
 	case errors.Is(err, syscall.EROFS):
 		advice = fmt.Sprintf("The file system is read-only: mount it with the right to write, or name another folder with %s", setting)
 	case errors.Is(err, fs.ErrPermission):

@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"sluice/config"
 	"sluice/dedupe"
@@ -28,7 +29,7 @@ type spoolDrainCmd struct {
 
 // Help says what it is for and shows how it is used.
 func (spoolDrainCmd) Help() string {
-	return `It does what an instance does when it starts with these folders, without receiving anything: it marks what they hold as kept in Redis, sends the batches again as they were sent, so that brokers drop what they have, and then what was kept. A folder that is empty then is removed. What it can't send in time, or until Ctrl-C, stays there. Only if nothing is left it exits with 0. Use the settings of the instances.
+	return `It does what an instance does when it starts with these folders, without receiving anything: it marks what they hold as kept in Redis, sends the batches again as they were sent, so that brokers drop what they have, and then what was kept. A folder that is empty then is removed. What it can't send in time, or until Ctrl-C, stays there. Only if nothing is left it exits with 0. Use the settings of the instances, and run it as the user that they run as.
 
 Examples:
 
@@ -66,7 +67,9 @@ func (c *spoolDrainCmd) Run(ctx context.Context, parsed *kong.Context, p *proces
 		ctx, cancel = context.WithTimeout(ctx, c.Timeout)
 		defer cancel()
 	}
-	log := noticesTo(lineWriter(show.say))
+	log := noticesTo(lineWriter(show.say)).WithOptions(zap.IncreaseLevel(zap.WarnLevel), zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Minute, 1, 0) // one topic's trouble stands for that of all
+	}))
 	dedupe.RouteClientLog(zap.NewNop())
 	d := &spoolDrain{config: &c.Config, log: log}
 	err = d.open(ctx, folders)

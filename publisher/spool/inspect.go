@@ -47,7 +47,8 @@ func (p Place) String() string {
 	return fmt.Sprintf("%s at byte %d, with %d bytes from there on: %v", p.File, p.Offset, p.Rest, p.Why)
 }
 
-// Instances lists the folders in dir that are, or were, an instance's, running or not.
+// Instances lists the folders in dir that are, or were, an instance's, running or not, those that can't be looked into
+// among them.
 func Instances(dir string) ([]string, error) {
 	all, err := os.ReadDir(dir)
 	if err != nil {
@@ -55,7 +56,7 @@ func Instances(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, s := range all {
-		if !s.IsDir() || strings.HasPrefix(s.Name(), ".") {
+		if !s.IsDir() || strings.HasPrefix(s.Name(), ".") || s.Name() == "lost+found" { // which a volume's root has
 			continue
 		}
 		inside, err := os.ReadDir(filepath.Join(dir, s.Name()))

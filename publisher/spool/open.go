@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -264,18 +263,15 @@ func (l *Log) move(seg *segment) bool {
 // killed in between has some of them twice, under two numbers. What can't be taken over stays where it is, and keeps
 // nobody from starting: its events would get no further by that, and those of the sender would be lost besides.
 func (l *Log) adopt() error {
-	siblings, err := os.ReadDir(l.opts.Dir)
+	names, err := Instances(l.opts.Dir)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
-	for _, s := range siblings {
-		if !s.IsDir() || s.Name() == l.opts.Instance || strings.HasPrefix(s.Name(), ".") {
+	for _, name := range names {
+		if name == l.opts.Instance {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(l.opts.Dir, s.Name(), lockName)); err != nil {
-			continue // not an instance's
-		}
-		other, err := openFolder(l.opts, s.Name())
+		other, err := openFolder(l.opts, name)
 		if errors.Is(err, ErrLocked) {
 			continue // it runs
 		}
@@ -285,7 +281,7 @@ func (l *Log) adopt() error {
 		if err != nil {
 			l.orphans++
 			l.opts.Log.Error("spool: what another instance has left can't be taken over and stays there: see 'sluice spool ls'",
-				zap.String("folder", filepath.Join(l.opts.Dir, s.Name())), zap.Error(err))
+				zap.String("folder", filepath.Join(l.opts.Dir, name)), zap.Error(err))
 		}
 	}
 	return nil

@@ -18,6 +18,13 @@ func TestOrphanThatCantBeTakenOver(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"a lock that can't be had": func(t *testing.T, dir string, _ *Options) {
+			t.Helper()
+			lock := filepath.Join(dir, lockName)
+			if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"no room": func(_ *testing.T, _ string, o *Options) { o.MaxBytes = 200 },
 	} {
 		t.Run(name, func(t *testing.T) {
