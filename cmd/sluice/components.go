@@ -77,16 +77,16 @@ func spoolOptions(c *config.Config) *publisher.SpoolOptions {
 	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes), After: c.SpoolAfter}
 }
 
-func publisherOptions(c *config.Config, log *zap.Logger, reg prometheus.Registerer) publisher.Options {
+func publisherOptions(c *config.Config, kept func(publisher.Kept), log *zap.Logger, reg prometheus.Registerer) publisher.Options {
 	return publisher.Options{
 		Brokers: c.KafkaBrokers, Connect: connection(c), Key: publisher.KeyMode(c.Key),
-		Topics: topicOptions(c), Spool: spoolOptions(c),
+		Topics: topicOptions(c), Spool: spoolOptions(c), Kept: kept,
 		Log: log, Registry: reg,
 	}
 }
 
-func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
-	p, err := publisher.New(publisherOptions(c, log, reg))
+func newPublisher(c *config.Config, kept func(publisher.Kept), log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
+	p, err := publisher.New(publisherOptions(c, kept, log, reg))
 	return p, explainSpool(err, c)
 }
 

@@ -61,7 +61,7 @@ func Instances(dir string) ([]string, error) {
 		}
 		inside, err := os.ReadDir(filepath.Join(dir, s.Name()))
 		for _, file := range inside {
-			if file.Name() == lockName || strings.HasSuffix(file.Name(), suffix) {
+			if file.Name() == lockName || strings.HasSuffix(file.Name(), suffix) || strings.HasPrefix(file.Name(), adopted) {
 				err = fs.ErrExist
 			}
 		}
@@ -87,9 +87,11 @@ func Inspect(dir, instance string) (*Snapshot, error) {
 func (s *Snapshot) read() error {
 	s.open = newNumbers()
 	settled := newNumbers()
+	next := uint64(1)
+	var base uint64
 	settle := func(n uint64) {
-		if s.open.remove(n) {
-			settled.add(n)
+		if s.open.remove(n + base) {
+			settled.add(n + base)
 		}
 	}
 	take := func(body []byte) error {
@@ -103,13 +105,21 @@ func (s *Snapshot) read() error {
 		for _, n := range supersedes {
 			settle(n)
 		}
-		if !settled.has(e.Number) { // else it was written anew before that
-			s.open.add(e.Number)
+		n := e.Number + base
+		if !settled.has(n) { // else it was written anew before that
+			s.open.add(n)
 		}
+		next = max(next, n+1)
 		return nil
 	}
 	var last string
-	err := eachFile(s.dir, func(path string) error {
+	err := eachFile(s.dir, func(path string, add uint64) error {
+		base = add
+		if first, named := firstNumber(path); named {
+			for n := first; n+base < next; n++ {
+				settle(n) // of a write that failed and couldn't be taken back: its numbers were given again
+			}
+		}
 		size, end, err := s.readFile(path, take)
 		if errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -136,10 +146,11 @@ func (s *Snapshot) read() error {
 // callee's only during the call, and an error of it ends the reading. gone counts entries that have been settled or
 // taken over by an instance since [Inspect], and those that can't be read any more.
 func (s *Snapshot) Each(each func(Entry) error) (gone int, err error) {
-	err = eachFile(s.dir, func(path string) error {
+	err = eachFile(s.dir, func(path string, base uint64) error {
 		var stop error
 		_, _, err := s.readFile(path, func(body []byte) error {
 			e, _, err := parseEntry(body)
+			e.Number += base
 			if err != nil || stop != nil || !s.open.remove(e.Number) {
 				return nil //nolint:nilerr // a settled frame, or one that read has named
 			}
@@ -154,28 +165,40 @@ func (s *Snapshot) Each(each func(Entry) error) (gone int, err error) {
 	return s.open.count, err
 }
 
-// eachFile calls each for the folder's files, oldest first. Where one has vanished, its unsettled entries have been
-// written anew in a later file, which may not have been there at first.
-func eachFile(dir string, each func(path string) error) error {
+// eachFile calls each for the folder's files, oldest first, and tells what is added to the numbers in it. Where one has
+// vanished, its unsettled entries have been written anew in a later file, which may not have been there at first.
+func eachFile(dir string, each func(path string, base uint64) error) error {
 	seen := make(map[string]bool)
-	for vanished := true; vanished; {
-		vanished = false
-		files, err := os.ReadDir(dir)
+	vanished := true
+	var walk func(dir string, base uint64) error
+	walk = func(dir string, base uint64) error {
+		all, err := contents(dir)
 		if err != nil {
-			return fmt.Errorf("spool: %w", err)
+			return err
 		}
-		for _, file := range files {
-			name := file.Name()
-			if !strings.HasSuffix(name, suffix) || seen[name] {
-				continue
-			}
-			seen[name] = true
-			switch err := each(filepath.Join(dir, name)); {
-			case errors.Is(err, fs.ErrNotExist):
-				vanished = true
+		for _, path := range all {
+			more, is, err := adoptedBase(path)
+			switch {
 			case err != nil:
 				return err
+			case is:
+				err = walk(path, base+more)
+			case !seen[path]:
+				seen[path] = true
+				err = each(path, base)
 			}
+			if errors.Is(err, fs.ErrNotExist) {
+				vanished = true
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for vanished {
+		vanished = false
+		if err := walk(dir, 0); err != nil {
+			return err
 		}
 	}
 	return nil

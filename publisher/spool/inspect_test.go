@@ -118,13 +118,16 @@ func TestInspectWhileFilesGo(t *testing.T) {
 		for range 400 {
 			now = now.Add(time.Second)
 			l.Settle(add(t, l, now, "an entry that comes and goes"))
+			if err := l.Flush(now); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	old := add(t, l, epoch, "old")
 	file := glob(t, dir)[0]
 	var seen []string
 	first := true
-	err := eachFile(filepath.Join(dir, "one"), func(path string) error {
+	err := eachFile(filepath.Join(dir, "one"), func(path string, _ uint64) error {
 		if first {
 			first = false
 			churn() // the file that was listed is gone before it is read
