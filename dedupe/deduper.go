@@ -196,11 +196,13 @@ type State struct {
 	Reason string
 	// PendingConfirms are kept deliveries whose mark isn't written yet; Unsettled are claims handed out.
 	PendingConfirms, Unsettled int
+	// Dropped are kept deliveries that Redis will never be told of, over the whole life.
+	Dropped int
 }
 
 // State returns the present state without asking Redis.
 func (d *Deduper) State() State {
-	s := State{Up: true, PendingConfirms: int(d.confirms.Load()), Unsettled: d.recent.unsettled()}
+	s := State{Up: true, PendingConfirms: int(d.confirms.Load()), Unsettled: d.recent.unsettled(), Dropped: int(d.dropped.Load())}
 	d.lanesMu.RLock()
 	defer d.lanesMu.RUnlock()
 	look := func(l *lane) {

@@ -22,6 +22,8 @@ type SpoolOptions struct {
 	MaxBytes int64
 	// After is how long Kafka may take for a message before it is kept on disk (default 500 ms).
 	After time.Duration
+	// Alone leaves what other instances have left alone.
+	Alone bool
 }
 
 // Kept is a delivery that an earlier process of this instance has published, or whose batch it had written down: this
@@ -50,7 +52,7 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 		return nil, nil
 	}
 	log, err := spool.Open(spool.Options{
-		Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool"), Registry: p.opts.Registry,
+		Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Alone: o.Alone, Log: p.log.Named("spool"), Registry: p.opts.Registry,
 	})
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func (c *dedupeRebuildCmd) Run(ctx context.Context, parsed *kong.Context, p *pro
 	if err != nil {
 		return err
 	}
-	show := newRebuildProgress(p.stderr)
+	show := newCountedProgress(p.stderr, rebuildShown{}.text(time.Time{}))
 	log := noticesTo(lineWriter(show.say))
 	marker, err := c.marker(ctx, log)
 	if err != nil {

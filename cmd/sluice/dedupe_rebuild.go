@@ -300,7 +300,7 @@ func (r *rebuild) tellMarked() {
 }
 
 // progress is how far it has come. It is safe for concurrent use.
-func (r *rebuild) progress() rebuildShown {
+func (r *rebuild) progress() shown {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.shown

@@ -25,7 +25,9 @@ type Options struct {
 	// SegmentBytes is the size from which on a new file is begun (default 8 MiB).
 	SegmentBytes int64
 	// Keep is how long an entry stays in the log at least, settled or not (default 10 s): see [Entry].
-	Keep     time.Duration
+	Keep time.Duration
+	// Alone leaves the folders of other instances alone. Otherwise those that nobody has locked are taken over.
+	Alone    bool
 	Log      *zap.Logger
 	Registry prometheus.Registerer // nil: nothing is counted for others
 

@@ -44,7 +44,10 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = l.adopt(); err == nil {
+	if !o.Alone {
+		err = l.adopt()
+	}
+	if err == nil {
 		err = l.Sync()
 	}
 	if err != nil {
@@ -70,39 +73,62 @@ func openFolder(o Options, instance string, m *metrics) (*Log, error) {
 
 // load reads a folder's files and syncs them, and then those that it had taken over. base is added to their numbers.
 func (l *Log) load(dir string, base uint64) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+	all, err := contents(dir)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
-	folders, err := filepath.Glob(filepath.Join(dir, adopted+"*"))
+	if base > 0 {
+		l.next = max(l.next, base+1) // no other folder gets its name
+	}
+	for _, path := range all {
+		more, is, err := adoptedBase(path)
+		switch {
+		case err != nil:
+		case is:
+			err = l.load(path, base+more)
+		default:
+			err = l.loadSegment(path, base)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return syncDir(dir)
+}
+
+// contents lists the files and adopted folders in a folder, in the order in which they are read: by the numbers that
+// their names are, and a folder after a file.
+func contents(dir string) ([]string, error) {
+	inside, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return nil, fmt.Errorf("spool: %w", err)
 	}
-	// By the numbers that their names begin with, and a folder after a file.
+	var paths, folders []string
+	for _, x := range inside {
+		if strings.HasPrefix(x.Name(), adopted) {
+			folders = append(folders, filepath.Join(dir, x.Name()))
+		} else if strings.HasSuffix(x.Name(), suffix) {
+			paths = append(paths, filepath.Join(dir, x.Name()))
+		}
+	}
 	name := func(path string) string {
 		return strings.TrimPrefix(strings.TrimSuffix(filepath.Base(path), suffix), adopted)
 	}
 	all := append(paths, folders...)
 	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(name(a), name(b)) })
-	if base > 0 {
-		l.next = max(l.next, base+1) // no other folder gets its name
+	return all, nil
+}
+
+// adoptedBase is what is added to the numbers in a folder that was another instance's, if path is one.
+func adoptedBase(path string) (base uint64, is bool, err error) {
+	name, is := strings.CutPrefix(filepath.Base(path), adopted)
+	if !is {
+		return 0, false, nil
 	}
-	for _, path := range all {
-		if name, is := strings.CutPrefix(filepath.Base(path), adopted); is {
-			more, err := strconv.ParseUint(name, 10, 64)
-			if err != nil {
-				return fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
-			}
-			if err = l.load(path, base+more); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := l.loadSegment(path, base); err != nil {
-			return err
-		}
+	if base, err = strconv.ParseUint(name, 10, 64); err != nil {
+		return 0, true, fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
 	}
-	return syncDir(dir)
+	return base, true, nil
 }
 
 // loadSegment reads one file up to its end or the first frame that isn't whole.
@@ -115,9 +141,9 @@ func (l *Log) loadSegment(path string, base uint64) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("spool: syncing %s: %w", path, err)
 	}
-	first, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), suffix), 10, 64)
+	first, err := firstNumber(path)
 	if err != nil {
-		return fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
+		return err
 	}
 	seg := &segment{path: path, base: base, first: first + base}
 	for n := seg.first; n < l.next; n++ {
@@ -174,6 +200,15 @@ func (l *Log) loadSegment(path string, base uint64) error {
 func unwritten(head []byte) bool {
 	b := bytes.TrimRight(head, "\x00")
 	return len(b) < len(head) && bytes.HasPrefix(header(), b)
+}
+
+// firstNumber is the number that is a file's name.
+func firstNumber(path string) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), suffix), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
+	}
+	return n, nil
 }
 
 // take takes over one frame.
@@ -302,18 +337,15 @@ func scan(path string, each func(offset int64, body []byte) error) error {
 // adopt takes over the folders of instances that nobody runs any more: one renaming, so that a process that is killed in
 // between has them once. What can't be taken over is left alone: it is no reason not to receive.
 func (l *Log) adopt() error {
-	siblings, err := os.ReadDir(l.opts.Dir)
+	names, err := Instances(l.opts.Dir)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
-	for _, s := range siblings {
-		if !s.IsDir() || s.Name() == l.opts.Instance || strings.HasPrefix(s.Name(), ".") {
+	for _, name := range names {
+		if name == l.opts.Instance {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(l.opts.Dir, s.Name(), lockName)); err != nil {
-			continue // not an instance's
-		}
-		other, err := openFolder(l.opts, s.Name(), l.metrics)
+		other, err := openFolder(l.opts, name, l.metrics)
 		if errors.Is(err, ErrLocked) {
 			continue // it runs
 		}
@@ -322,7 +354,8 @@ func (l *Log) adopt() error {
 		}
 		if err != nil {
 			l.metrics.fault(faultAdopt)
-			l.opts.Log.Error("spool: what another instance has left can't be taken over and stays there", zap.String("folder", s.Name()), zap.Error(err))
+			l.opts.Log.Error("spool: what another instance has left can't be taken over and stays there: see 'sluice spool ls'",
+				zap.String("folder", filepath.Join(l.opts.Dir, name)), zap.Error(err))
 		}
 	}
 	return nil
