@@ -121,6 +121,14 @@ func (p *Publisher) journal() idempotent.Journal {
 // Recovered lists the deliveries that the spool told of at the start.
 func (p *Publisher) Recovered() []Kept { return p.recovered }
 
+// Spooled is how many events are kept on disk that haven't been handed to Kafka.
+func (p *Publisher) Spooled() int {
+	if p.outbox == nil {
+		return 0
+	}
+	return p.outbox.count()
+}
+
 // resume sends what an earlier process had sent without an answer, and looks after the spool's files.
 func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored) {
 	if p.spool == nil {

@@ -120,6 +120,9 @@ func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inhe
 	for _, kept := range s.publisher.Recovered() {
 		s.deduper.Remember(kept.ID, kept.DeadLetter)
 	}
+	if err = s.guard(mode); err != nil {
+		return nil, err
+	}
 	handler, err := newHandler(c, deduper{s.deduper, mode}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
 	if err != nil {
 		return nil, err
@@ -246,5 +249,8 @@ func (s *service) dependencies() []admin.Dependency {
 		kafka.Detail = err.Error()
 	}
 	r := s.deduper.State()
+	if r.Up && r.Unrepaired {
+		r.Reason = "being repaired: what it has lost of kept events may be published again"
+	}
 	return []admin.Dependency{kafka, {Name: "redis", Up: r.Up, Since: r.Since, Detail: r.Reason}}
 }
