@@ -123,6 +123,9 @@ func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inhe
 	for _, k := range s.publisher.Recovered() {
 		remember(k)
 	}
+	if err = s.guard(mode); err != nil {
+		return nil, err
+	}
 	handler, err := newHandler(c, deduper{s.deduper, mode, s.book}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
 	if err != nil {
 		return nil, err
@@ -263,5 +266,8 @@ func (s *service) dependencies() []admin.Dependency {
 		kafka.Detail = err.Error()
 	}
 	r := s.deduper.State()
+	if r.Up && r.Unrepaired {
+		r.Reason = "being repaired: what it has lost of kept events may be published again"
+	}
 	return []admin.Dependency{kafka, {Name: "redis", Up: r.Up, Since: r.Since, Detail: r.Reason}}
 }
