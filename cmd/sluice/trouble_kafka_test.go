@@ -51,9 +51,8 @@ type posts struct {
 	*ledger
 	x       *trouble
 	begun   map[string]time.Time // guarded by ledger.mu, as is statuses
-	counts  map[string]int       // of answers, by status
+	counts  map[string]int       // of answers, by status, and by type and status
 	clients int
-	padding string
 }
 
 // during has clients post while fault goes on, which leaves Kafka well. It waits for the end of every backlog, and wants
@@ -106,6 +105,7 @@ func (l *posts) send(ctx context.Context, client *http.Client, id, eventType, cu
 		l.note(id, a)
 		l.mu.Lock()
 		l.counts[a.Status]++
+		l.counts[eventType+" "+a.Status]++
 		l.mu.Unlock()
 		if a.code == http.StatusOK {
 			return a
@@ -132,6 +132,11 @@ func (l *posts) await(t *testing.T, status string, n int) {
 		}
 		return nil
 	})
+}
+
+func (l *posts) awaitType(t *testing.T, eventType, status string, n int) {
+	t.Helper()
+	l.await(t, eventType+" "+status, n)
 }
 
 // drained waits until Kafka is known to have everything.

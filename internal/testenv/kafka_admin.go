@@ -6,16 +6,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Admin is an administrator's client, past proxies and logins. It is good until the set of brokers that run changes.
 func (c *Cluster) Admin(t testing.TB) *kadm.Client {
 	t.Helper()
-	cl, err := c.direct().open()
+	cl, err := c.direct().open(kgo.MetadataMinAge(10 * time.Millisecond)) // by default what it says may be seconds old
 	if err != nil {
 		t.Fatal(err)
 	}
