@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,8 +51,9 @@ func login(user testenv.User) []string {
 type posts struct {
 	*ledger
 	x       *trouble
-	begun   map[string]time.Time // guarded by ledger.mu, as is statuses
+	begun   map[string]time.Time // guarded by ledger.mu, as are the others
 	counts  map[string]int       // of answers, by status, and by type and status
+	spooled map[string]bool      // answered so
 	clients int
 }
 
@@ -259,6 +261,7 @@ func (x *trouble) logged(t *testing.T, parts ...string) {
 // ended wants a clean exit.
 func (x *trouble) ended(t *testing.T) {
 	t.Helper()
+	os.WriteFile("/tmp/h/kafka/logs/"+strings.ReplaceAll(t.Name(), "/", "_"), []byte(x.Logs()), 0o600) // XXX
 	if code := x.Terminate(t, 30*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

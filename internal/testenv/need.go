@@ -31,6 +31,7 @@ const (
 	ServerKcat  Server = "kcat"  // the independent reader
 
 	ServerDocker Server = "docker" // a Docker daemon, and Compose
+	ServerDisk   Server = "disk"   // the right to mount a tmpfs, for a disk that is soon full
 )
 
 // Need ends the test unless every server named is on this machine: a skip that says what is missing and how to get
@@ -72,6 +73,8 @@ func (s Server) find() error {
 		}
 		_, err := compose()
 		return err
+	case ServerDisk:
+		return findDisk()
 	default:
 		return fmt.Errorf("testenv knows no server %q", string(s))
 	}
