@@ -83,7 +83,7 @@ func (c *conns) endIdle(now time.Time) {
 		case s.ConnState == http.StateActive:
 		case s.ended.IsZero():
 			s.ended = now
-			sayGoodbye(conn, now)
+			sayGoodbye(conn)
 		case now.Sub(s.ended) > farewell:
 			// net/http's goroutine notices and cleans up.
 			_ = conn.Close()
@@ -93,9 +93,10 @@ func (c *conns) endIdle(now time.Time) {
 
 // sayGoodbye can't block: nothing was written to an idle connection since its
 // last answer was read, so the socket's buffer has room. The deadline is there
-// for connections that aren't sockets.
-func sayGoodbye(conn net.Conn, now time.Time) {
-	_ = conn.SetWriteDeadline(now.Add(sweepEvery))
+// for connections that aren't sockets. It must not pass while this goroutine
+// waits for a processor: the peer would see the end without the goodbye.
+func sayGoodbye(conn net.Conn) {
+	_ = conn.SetWriteDeadline(time.Now().Add(writeSlack))
 	_, _ = io.WriteString(conn, goodbye)
 	// Ending our side only: closing would reset the connection if a request is
 	// on its way, and the reset would overtake the goodbye.

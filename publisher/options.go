@@ -33,7 +33,10 @@ type Options struct {
 	Topics  TopicOptions
 	Key     KeyMode // default KeyCustomer
 	// Spool is where batches are written down before they are sent; nil: nowhere.
-	Spool    *SpoolOptions
+	Spool *SpoolOptions
+	// Kept, if not nil, is told of each message that an earlier process has left in the spool, when it is sent: it may not
+	// have been marked as kept yet. It must not block.
+	Kept     func(Kept)
 	Log      *zap.Logger
 	Registry prometheus.Registerer
 

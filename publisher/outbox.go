@@ -42,6 +42,7 @@ type outbox struct {
 	wake     chan struct{}
 	backlogs map[string]*backlog // by topic; those with anything in them
 	size     int                 // messages in all of them
+	restored uint64              // the greatest number that an earlier process has left
 }
 
 // errSlowDisk: more waits for the disk than may.
@@ -63,7 +64,7 @@ type letter struct {
 type backlog struct {
 	topic   string
 	writing int       // on their way to the disk
-	numbers []uint64  // on disk, oldest first
+	numbers rising    // on disk
 	busy    int       // with the producer, in that order
 	took    time.Time // when Kafka last took one
 	// ending: few are left. What is new waits a moment for the end instead of going behind, or there would never be one.
@@ -198,7 +199,7 @@ func (o *outbox) write(group []*letter) {
 		gone := l.left
 		l.backlog.writing--
 		if err == nil {
-			l.backlog.numbers = append(l.backlog.numbers, first+uint64(i))
+			l.backlog.numbers.push(first + uint64(i))
 			o.size++
 		}
 		o.mu.Unlock()
@@ -230,22 +231,38 @@ func (o *outbox) room(additions []spool.Addition) error {
 func (o *outbox) backlogOf(topic string) *backlog {
 	b := o.backlogs[topic]
 	if b == nil {
-		b = &backlog{topic: topic, over: make(chan struct{}), news: make(chan struct{}, 1)}
-		o.backlogs[topic] = b
+		b = o.newBacklog(topic)
 		o.p.log.Warn("events of a topic are kept on disk until Kafka takes them", zap.String("topic", topic))
 		o.p.topics.wg.Go(func() { o.drain(o.p.topics.life, b) })
 	}
 	return b
 }
 
-// restore puts a message that an earlier process has left at the end of its topic's backlog.
-func (o *outbox) restore(x leftover) {
+func (o *outbox) newBacklog(topic string) *backlog {
+	b := &backlog{topic: topic, over: make(chan struct{}), news: make(chan struct{}, 1)}
+	o.backlogs[topic] = b
+	return b
+}
+
+// restore puts a message that an earlier process has left at the end of its topic's backlog. It is called before
+// anything runs.
+func (o *outbox) restore(topic string, number uint64) {
+	b := o.backlogs[topic]
+	if b == nil {
+		b = o.newBacklog(topic)
+	}
+	b.numbers.push(number)
+	o.size++
+	o.restored = number
+}
+
+// resume begins to send what restore was told of.
+func (o *outbox) resume() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	b := o.backlogOf(x.topic)
-	b.numbers = append(b.numbers, x.number)
-	o.size++
-	b.tell()
+	for _, b := range o.backlogs {
+		o.p.topics.wg.Go(func() { o.drain(o.p.topics.life, b) })
+	}
 }
 
 func (b *backlog) tell() {
@@ -258,65 +275,75 @@ func (b *backlog) tell() {
 // drain sends a backlog, in order, until it is empty or ctx ends.
 func (o *outbox) drain(ctx context.Context, b *backlog) {
 	sent := 0
-	for {
-		o.mu.Lock()
-		left := len(b.numbers) + b.writing + b.busy
-		b.ending = left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove
-		if left == 0 {
-			delete(o.backlogs, b.topic)
-			close(b.over)
-			o.mu.Unlock()
-			o.p.log.Info("what was kept on disk of a topic is in Kafka", zap.String("topic", b.topic), zap.Int("events", sent))
-			return
+	var taken []uint64 // not yet with the producer
+	for ctx.Err() == nil {
+		if len(taken) == 0 {
+			var over bool
+			if taken, over = o.take(b, taken); over {
+				o.p.log.Info("what was kept on disk of a topic is in Kafka", zap.String("topic", b.topic), zap.Int("events", sent))
+				return
+			}
 		}
-		var number uint64
-		ready := len(b.numbers) > 0 && b.busy < underWay
-		if ready {
-			number = b.numbers[0]
-		}
-		o.mu.Unlock()
-		if !ready {
+		if len(taken) == 0 {
 			select {
 			case <-b.news:
 			case <-ctx.Done():
-				return
 			}
 			continue
 		}
-		if err := o.send(ctx, b, number); err != nil {
+		if err := o.send(ctx, b, taken[0]); err != nil {
 			o.mu.Lock()
 			b.ending = false
 			o.mu.Unlock()
 			select {
 			case <-time.After(drainPause):
 			case <-ctx.Done():
-				return
 			}
 			continue
 		}
 		sent++
+		taken = taken[1:]
 	}
 }
 
-// send hands the backlog's first message to the producer. After an error it is still the first.
+// take takes the next messages out of the backlog, as many as may be under way. over: none are left of it, and it has
+// ended.
+func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	left := b.numbers.size + b.writing + b.busy
+	b.ending = left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove
+	if left == 0 {
+		delete(o.backlogs, b.topic)
+		close(b.over)
+		return nil, true
+	}
+	taken = into[:0]
+	for b.numbers.size > 0 && b.busy < underWay {
+		taken = append(taken, b.numbers.pop())
+		b.busy++
+	}
+	return taken, false
+}
+
+// send hands one of the backlog's messages to the producer. After an error it isn't there.
 func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	payload, err := o.log.Read(number)
 	if err != nil && !errors.Is(err, spool.ErrDamaged) {
 		return err // no descriptor left, for example
 	}
+	var m *Message
+	if err == nil {
+		m, err = parseMessage(payload)
+	}
 	if err != nil {
-		// What is damaged on disk won't get better, and mustn't keep the others.
-		o.p.log.Error("an event that was kept on disk is damaged and lost", zap.Uint64("number", number), zap.Error(err))
-		o.shift(b)
+		// It won't get better, and mustn't keep the others.
+		o.p.log.Error("an event that was kept on disk can't be read and stays there", zap.Uint64("number", number), zap.Error(err))
 		o.ended(b, time.Time{})
 		return nil
 	}
-	m, err := parseMessage(payload)
-	if err != nil {
-		o.p.log.Error("an event that was kept on disk isn't understood and stays there", zap.Uint64("number", number), zap.Error(err))
-		o.shift(b)
-		o.ended(b, time.Time{})
-		return nil
+	if number <= o.restored && o.p.opts.Kept != nil {
+		o.p.opts.Kept(kept(m))
 	}
 	r := o.p.recordOf(m)
 	r.Entry = number
@@ -336,27 +363,7 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	if err != nil {
 		return err
 	}
-	o.shift(b)
-	if err := o.p.prod.ProduceLater(topic, o.p.partition(r, n), r); err != nil {
-		o.unshift(b, number)
-		return err
-	}
-	return nil
-}
-
-// shift takes the first message out of the backlog: it is with the producer.
-func (o *outbox) shift(b *backlog) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	b.numbers = b.numbers[1:]
-	b.busy++
-}
-
-func (o *outbox) unshift(b *backlog, number uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	b.numbers = append([]uint64{number}, b.numbers...)
-	b.busy--
+	return o.p.prod.ProduceLater(topic, o.p.partition(r, n), r)
 }
 
 // ended takes note that a message has left the producer.

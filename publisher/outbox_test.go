@@ -115,9 +115,10 @@ func TestOutbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	recovered := p.Recovered()
 	for i := 20; i < 220; i++ {
-		if id := fmt.Sprintf("e%05d", i); !slices.Contains(p.Recovered(), Kept{ID: id}) {
-			t.Fatalf("%s isn't among the %d recovered", id, len(p.Recovered()))
+		if id := fmt.Sprintf("e%05d", i); !slices.Contains(recovered, Kept{ID: id}) {
+			t.Fatalf("%s isn't among the %d recovered", id, len(recovered))
 		}
 	}
 	some(p, 50)

@@ -45,8 +45,8 @@ type Publisher struct {
 	topics    *topics
 	spool     *spool.Log // nil without Options.Spool, as is outbox
 	outbox    *outbox
-	recovered []Kept
-	left      []leftover         // until they are in the outbox
+	recovered []Kept             // of batches
+	waiting   []Kept             // of messages
 	keyless   atomic.Uint32      // spreads records without a key
 	stop      context.CancelFunc // ends the topics' work and the connections
 }

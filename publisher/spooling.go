@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -37,11 +36,8 @@ const (
 	tagDeadLetter = "d"
 )
 
-// leftover is a message that an earlier process has left on disk.
-type leftover struct {
-	number uint64
-	topic  string
-}
+// recoveredMost is how many of the messages that wait on disk [Publisher.Recovered] tells of, the newest.
+const recoveredMost = 100_000
 
 // resumePause is how long to wait before a restored record that can't be sent is tried again.
 const resumePause = time.Second
@@ -52,7 +48,9 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 	if o == nil {
 		return nil, nil
 	}
-	log, err := spool.Open(spool.Options{Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool")})
+	log, err := spool.Open(spool.Options{
+		Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool"), Registry: p.opts.Registry,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +69,6 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	slices.SortFunc(p.left, func(a, b leftover) int { return cmp.Compare(a.number, b.number) })
 	if p.opts.Registry != nil {
 		gauge := func(name, help string, value func() float64) prometheus.Collector {
 			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "spool", Name: name, Help: help}, value)
@@ -88,14 +85,17 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 // recover takes note of an entry. A batch is returned, a message is left for the outbox.
 func (p *Publisher) recover(e spool.Entry) (*idempotent.Restored, error) {
 	if len(e.Payload) > 0 && e.Payload[0] == kindMessage {
-		m, err := parseMessage(e.Payload)
+		m, _, err := parseHead(e.Payload)
 		if err != nil {
 			return nil, err
 		}
-		p.recovered = append(p.recovered, Kept{ID: m.DedupeID(), DeadLetter: m.Reject != ""})
 		if !e.Settled {
-			p.left = append(p.left, leftover{e.Number, p.topicOf(m)})
+			p.outbox.restore(p.topicOf(m), e.Number)
 		}
+		if len(p.waiting) == 2*recoveredMost {
+			p.waiting = append(p.waiting[:0], p.waiting[recoveredMost:]...)
+		}
+		p.waiting = append(p.waiting, kept(m))
 		return nil, nil
 	}
 	b, err := idempotent.ParseEntry(e.Number, slices.Clone(e.Payload))
@@ -110,6 +110,8 @@ func (p *Publisher) recover(e spool.Entry) (*idempotent.Restored, error) {
 	return b, nil
 }
 
+func kept(m *Message) Kept { return Kept{ID: m.DedupeID(), DeadLetter: m.Reject != ""} }
+
 // journal is the spool as the producer wants it; a nil *spool.Log wouldn't be a nil Journal.
 func (p *Publisher) journal() idempotent.Journal {
 	if p.spool == nil {
@@ -118,8 +120,13 @@ func (p *Publisher) journal() idempotent.Journal {
 	return p.spool
 }
 
-// Recovered lists the deliveries that the spool told of at the start.
-func (p *Publisher) Recovered() []Kept { return p.recovered }
+// Recovered lists the deliveries that the spool told of at the start, and forgets them. Of a larger number of messages
+// that wait on disk these are the newest; [Options.Kept] is told of all when they are sent.
+func (p *Publisher) Recovered() []Kept {
+	all := append(p.waiting[max(0, len(p.waiting)-recoveredMost):], p.recovered...)
+	p.waiting, p.recovered = nil, nil
+	return all
+}
 
 // resume sends what an earlier process had sent without an answer, and looks after the spool's files.
 func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored) {
@@ -142,13 +149,10 @@ func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored)
 		p.log.Info("sending again what was under way when this instance ended", zap.Int("batches", len(restored)), zap.Int("records", records))
 	}
 	p.prod.Restore(restored)
-	for _, x := range p.left {
-		p.outbox.restore(x)
-	}
-	if n := len(p.left); n > 0 {
+	if n := p.outbox.count(); n > 0 {
 		p.log.Info("sending what was kept on disk when this instance ended", zap.Int("events", n))
 	}
-	p.left = nil
+	p.outbox.resume()
 	p.topics.wg.Go(func() { p.outbox.run(ctx) })
 	p.topics.wg.Go(func() {
 		tick := time.NewTicker(time.Second)

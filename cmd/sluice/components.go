@@ -77,10 +77,10 @@ func spoolOptions(c *config.Config) *publisher.SpoolOptions {
 	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes), After: c.SpoolAfter}
 }
 
-func newPublisher(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
+func newPublisher(c *config.Config, kept func(publisher.Kept), log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
 	return publisher.New(publisher.Options{
 		Brokers: c.KafkaBrokers, Connect: connection(c), Key: publisher.KeyMode(c.Key),
-		Topics: topicOptions(c), Spool: spoolOptions(c),
+		Topics: topicOptions(c), Spool: spoolOptions(c), Kept: kept,
 		Log: log, Registry: reg,
 	})
 }

@@ -113,12 +113,13 @@ func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inhe
 	if err = s.deduper.Check(ctx); err != nil {
 		return nil, err
 	}
-	if s.publisher, err = newPublisher(c, log, reg); err != nil {
+	remember := func(k publisher.Kept) { s.deduper.Remember(k.ID, k.DeadLetter) }
+	if s.publisher, err = newPublisher(c, remember, log, reg); err != nil {
 		return nil, err
 	}
 	// Before anything is accepted: what an earlier process has published, or has left to this one to publish, is kept.
-	for _, kept := range s.publisher.Recovered() {
-		s.deduper.Remember(kept.ID, kept.DeadLetter)
+	for _, k := range s.publisher.Recovered() {
+		remember(k)
 	}
 	handler, err := newHandler(c, deduper{s.deduper, mode}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
 	if err != nil {

@@ -3,13 +3,13 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
@@ -24,11 +24,14 @@ type Options struct {
 	// SegmentBytes is the size from which on a new file is begun (default 8 MiB).
 	SegmentBytes int64
 	// Keep is how long an entry stays in the log at least, settled or not (default 10 s): see [Entry].
-	Keep time.Duration
-	Log  *zap.Logger
+	Keep     time.Duration
+	Log      *zap.Logger
+	Registry prometheus.Registerer // nil: nothing is counted for others
 
 	// open stands in for os.OpenFile, for tests of disks that fail.
 	open func(name string) (file, error)
+	// retry is how long a disk that has failed is left alone (default 1 s).
+	retry time.Duration
 }
 
 // file is what the log needs of an *os.File.
@@ -54,6 +57,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Keep == 0 {
 		o.Keep = 10 * time.Second
 	}
+	if o.retry == 0 {
+		o.retry = time.Second
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -76,6 +82,7 @@ var (
 	// ErrFormat: the folder was written by a version that this one doesn't know.
 	ErrFormat = errors.New("spool: unknown format")
 	errClosed = errors.New("spool: closed")
+	errFailed = errors.New("spool: the disk has just failed")
 )
 
 // Entry is what [Open] finds.
@@ -90,40 +97,25 @@ type Entry struct {
 
 // Log is an open log. Its methods are safe for concurrent use.
 type Log struct {
-	opts Options
-	dir  string
-	lock *os.File
-	past map[uint64]time.Time // settled before Open, for Entries
+	opts    Options
+	dir     string
+	lock    *os.File
+	metrics *metrics
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	segments []*segment // oldest first
 	active   *segment   // the last of them; nil: the next entry begins a new one
 	next     uint64     // number of the next entry
-	where    map[uint64]place
+	moved    map[uint64]place
+	live     int      // entries that aren't settled
 	settled  []uint64 // not written down yet
 	bytes    int64
+	reading  []*segment // that are open for reading, for the longest time first
 
-	syncing sync.Mutex // held by the one who syncs
-}
-
-// segment is one file of the log.
-type segment struct {
-	path    string
-	out     file // nil if it isn't written to any more
-	size    int64
-	entries int       // that were ever in it
-	live    int       // entries that aren't settled
-	newest  time.Time // of its entries
-	dirty   bool      // written since the last sync
-	failed  bool
-}
-
-// place is where an unsettled entry stands.
-type place struct {
-	in     *segment
-	offset int64 // of the frame
-	at     time.Time
+	syncing sync.Mutex // held by the one who syncs or writes entries anew; guards failedAt
+	// failedAt is when that failed last, after which nothing is written anew for a moment.
+	failedAt time.Time
 }
 
 // Addition is an entry to append.
@@ -144,17 +136,18 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 		size += int64(frameHead + entryHead + len(a.Payload))
 	}
 	if l.bytes+size > l.opts.MaxBytes {
+		l.metrics.fault(faultFull)
 		return 0, ErrFull
 	}
-	if err := l.begin(); err != nil {
+	if err := l.begin(size); err != nil {
 		return 0, err
 	}
 	seg := l.active
 	b, marks := l.marks(nil)
 	first := l.next
-	places := make([]place, len(additions))
+	offsets := make([]uint32, len(additions))
 	for i, a := range additions {
-		places[i] = place{in: seg, offset: seg.size + int64(len(b)), at: at}
+		offsets[i] = uint32(seg.size + int64(len(b)))
 		b = appendEntry(b, first+uint64(i), at, a)
 	}
 	if err := l.write(b); err != nil {
@@ -163,16 +156,14 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 	l.settled = l.settled[marks:]
 	l.next += uint64(len(additions))
 	for i, a := range additions {
-		l.where[first+uint64(i)] = places[i]
+		l.put(seg, first+uint64(i), offsets[i])
 		for _, n := range a.Supersedes {
 			l.gone(n)
 		}
 	}
-	seg.live += len(additions)
-	seg.entries += len(additions)
 	seg.newest = at
 	if seg.size >= l.opts.SegmentBytes {
-		l.finish()
+		l.active = nil // it stays open until it has been synced
 	}
 	return first, nil
 }
@@ -192,13 +183,14 @@ func (l *Log) Drop(numbers ...uint64) error {
 	return l.flush()
 }
 
-// Flush writes down what has been settled, and deletes files that nothing needs any more.
+// Flush writes down what has been settled, and makes room: files that nothing needs any more are deleted, and where few
+// entries hold a file, they are written anew. It is called every now and then.
 func (l *Log) Flush(now time.Time) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	err := l.flush()
 	l.sweep(now)
-	return err
+	l.mu.Unlock()
+	return errors.Join(err, l.compact(now))
 }
 
 func (l *Log) forget(numbers []uint64) {
@@ -207,55 +199,6 @@ func (l *Log) forget(numbers []uint64) {
 			l.settled = append(l.settled, n)
 		}
 	}
-}
-
-// gone takes an entry out of the index.
-func (l *Log) gone(n uint64) bool {
-	p, ok := l.where[n]
-	if ok {
-		p.in.live--
-		delete(l.where, n)
-	}
-	return ok
-}
-
-// Read returns an unsettled entry's payload.
-func (l *Log) Read(number uint64) ([]byte, error) {
-	l.mu.Lock()
-	p, ok := l.where[number]
-	l.mu.Unlock()
-	if !ok {
-		return nil, fmt.Errorf("%w: there is no entry %d", ErrDamaged, number)
-	}
-	e, err := readAt(p.in.path, p.offset)
-	if err != nil {
-		// It may have been written anew, and the file deleted, in this moment.
-		l.mu.Lock()
-		moved, ok := l.where[number]
-		l.mu.Unlock()
-		if !ok || moved == p {
-			return nil, err
-		}
-		e, err = readAt(moved.in.path, moved.offset)
-	}
-	return e.Payload, err
-}
-
-func readAt(path string, offset int64) (e Entry, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return e, fmt.Errorf("spool: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // nothing is written
-	body, err := readFrame(io.NewSectionReader(f, offset, maxFrame+frameHead))
-	if errors.Is(err, errTorn) || errors.Is(err, errCorrupt) || errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if err != nil {
-		return e, fmt.Errorf("spool: reading %s at %d: %w", path, offset, err)
-	}
-	e, _, err = parseEntry(body)
-	return e, err
 }
 
 // marks appends the frame of what has been settled, and says how many that are.
@@ -271,7 +214,7 @@ func (l *Log) flush() error {
 	if marks == 0 {
 		return nil
 	}
-	if err := l.begin(); err != nil {
+	if err := l.begin(int64(len(b))); err != nil {
 		return err
 	}
 	if err := l.write(b); err != nil {
@@ -281,28 +224,29 @@ func (l *Log) flush() error {
 	return nil
 }
 
-// begin makes sure that there is a file to write to.
-func (l *Log) begin() error {
-	if l.closed {
+// begin makes sure that there is a file to write so much to.
+func (l *Log) begin(size int64) error {
+	switch {
+	case l.closed:
 		return errClosed
-	}
-	if l.active != nil {
+	case l.active != nil && l.active.size+size <= maxOffset:
 		return nil
+	case size > maxOffset:
+		return ErrFull
 	}
-	seg := &segment{path: filepath.Join(l.dir, fmt.Sprintf("%020d%s", l.next, suffix))}
-	for n := 1; slices.ContainsFunc(l.segments, func(s *segment) bool { return s.path == seg.path }); n++ {
-		seg.path = filepath.Join(l.dir, fmt.Sprintf("%020d-%06d%s", l.next, n, suffix))
+	l.active = nil
+	path := filepath.Join(l.dir, fmt.Sprintf("%020d%s", l.next, suffix))
+	for n := 1; slices.ContainsFunc(l.segments, func(s *segment) bool { return s.path == path }); n++ {
+		path = filepath.Join(l.dir, fmt.Sprintf("%020d-%06d%s", l.next, n, suffix))
 	}
-	var err error
-	if seg.out, err = l.opts.open(seg.path); err != nil {
+	out, err := l.opts.open(path)
+	if err != nil {
+		l.metrics.fault(faultWrite)
 		return fmt.Errorf("spool: beginning a file: %w", err)
 	}
-	l.segments = append(l.segments, seg)
-	l.active = seg
-	if err := l.write(appendHeader(nil)); err != nil {
-		return err
-	}
-	return nil
+	l.active = &segment{path: path, out: out, first: l.next}
+	l.segments = append(l.segments, l.active)
+	return l.write(appendHeader(nil))
 }
 
 // write writes to the active file, or gives that up for good.
@@ -312,18 +256,23 @@ func (l *Log) write(b []byte) error {
 	seg.size += int64(n)
 	l.bytes += int64(n)
 	seg.dirty = true
-	if err != nil {
-		l.giveUp(seg)
-		// Whoever wrote is told that nothing of it is there: whole frames at its beginning mustn't come back.
-		if terr := os.Truncate(seg.path, seg.size-int64(n)); terr != nil {
-			l.opts.Log.Error("spool: what was written before a failure can't be taken back and will be there at the next start", zap.Error(terr))
-		} else {
-			seg.size -= int64(n)
-			l.bytes -= int64(n)
-		}
-		return fmt.Errorf("spool: writing: %w", err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	l.metrics.fault(faultWrite)
+	l.giveUp(seg)
+	// Whoever wrote is told that nothing of it is there: whole frames at its beginning mustn't come back.
+	if terr := os.Truncate(seg.path, seg.size-int64(n)); terr != nil {
+		l.opts.Log.Error("spool: what was written before a failure can't be taken back and will be there at the next start", zap.Error(terr))
+	} else {
+		seg.size -= int64(n)
+		l.bytes -= int64(n)
+	}
+	if seg.size <= int64(headerSize) { // or each try on a full disk would leave a file
+		l.remove(seg)
+		l.segments = l.segments[:len(l.segments)-1]
+	}
+	return fmt.Errorf("spool: writing: %w", err)
 }
 
 // giveUp is invariant 3. Reading stops at what is torn, so that nothing may follow it.
@@ -338,80 +287,66 @@ func (l *Log) giveUp(seg *segment) {
 	}
 }
 
-// finish ends the active file; the next entry begins another. It stays open until it has been synced.
-func (l *Log) finish() { l.active = nil }
-
-// sweep deletes the oldest files as long as nothing needs them. In this order, since a file's settled marks are about
-// entries of older files or its own. Where an entry of the oldest file stays unsettled, and others have been waiting
-// behind it for long, the entry is written anew.
-func (l *Log) sweep(now time.Time) {
-	for len(l.segments) > 1 {
-		seg := l.segments[0]
-		if seg == l.active || now.Sub(seg.newest) < l.opts.Keep && !seg.newest.IsZero() {
-			return
-		}
-		if seg.live > 0 && (!l.worthMoving(seg) || !l.move(seg)) {
-			return
-		}
-		if seg.out != nil {
-			_ = seg.out.Close() // nothing in it matters any more
-		}
-		if err := os.Remove(seg.path); err != nil {
-			l.opts.Log.Warn("spool: a file that is no longer needed can't be deleted", zap.Error(err))
-		}
-		l.bytes -= seg.size
-		l.segments = l.segments[1:]
-	}
-}
-
-// worthMoving reports whether few of a file's entries hold it, and room is wanted.
-func (l *Log) worthMoving(seg *segment) bool {
-	return l.bytes > l.opts.MaxBytes/2 && seg.live*8 <= seg.entries
-}
-
 // Sync returns when everything that was appended before is on disk. Callers share the work.
 func (l *Log) Sync() error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	l.mu.Lock()
-	var dirty []*segment
-	for _, seg := range l.segments {
-		if seg.dirty {
-			dirty = append(dirty, seg)
-			seg.dirty = false
-		}
+	return l.sync()
+}
+
+// sync is Sync; syncing is held. What stands in a file that has failed is written anew first: whatever the kernel still
+// gives back of it, it isn't on disk.
+func (l *Log) sync() (failed error) {
+	broken := l.dirty(true)
+	if len(broken) > 0 && time.Since(l.failedAt) < l.opts.retry {
+		return errFailed
 	}
-	l.mu.Unlock()
-	var failed error
-	for _, seg := range dirty {
-		if err := l.syncOne(seg); err != nil {
-			failed = errors.Join(failed, err)
-		}
+	for _, seg := range broken {
+		failed = errors.Join(failed, l.relocate(seg))
+	}
+	for _, seg := range l.dirty(false) {
+		failed = errors.Join(failed, l.syncOne(seg))
+	}
+	if failed != nil {
+		l.failedAt = time.Now()
 	}
 	return failed
 }
 
+// dirty lists the files that were written to since their last sync: those that have failed, or the others.
+func (l *Log) dirty(failed bool) (segments []*segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, seg := range l.segments {
+		if seg.dirty && seg.failed == failed {
+			segments = append(segments, seg)
+		}
+	}
+	return segments
+}
+
 func (l *Log) syncOne(seg *segment) error {
 	l.mu.Lock()
-	out, bad, ended := seg.out, seg.failed, seg != l.active
+	out, ended := seg.out, seg != l.active
+	seg.dirty = false
 	l.mu.Unlock()
-	if bad || out == nil {
-		l.mu.Lock()
-		seg.dirty = seg.live > 0 // its entries will never be certain
-		l.mu.Unlock()
-		if seg.dirty {
-			return fmt.Errorf("spool: %s can't be synced", filepath.Base(seg.path))
-		}
-		return nil
+	if out == nil {
+		return nil // deleted meanwhile, or given up, which the next sync deals with
 	}
+	began := time.Now()
 	err := out.Sync()
 	if err == nil {
 		err = syncDir(l.dir)
 	}
+	l.metrics.sync(time.Since(began))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
+		if seg.live == 0 && !slices.Contains(l.segments, seg) {
+			return nil // deleted while it was synced
+		}
 		seg.dirty = true
+		l.metrics.fault(faultSync)
 		l.giveUp(seg)
 		return fmt.Errorf("spool: syncing: %w", err)
 	}
@@ -426,7 +361,7 @@ func (l *Log) syncOne(seg *segment) error {
 func (l *Log) Size() (bytes int64, unsettled int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.bytes, len(l.where)
+	return l.bytes, l.live
 }
 
 // Close writes down what has been settled and lets go of the folder. What isn't settled is there at the next Open.
@@ -439,8 +374,10 @@ func (l *Log) Close() error {
 	err := l.flush()
 	l.closed = true
 	for _, seg := range l.segments {
+		l.stopReading(seg)
 		if seg.out != nil {
 			err = errors.Join(err, seg.out.Close())
+			seg.out = nil
 		}
 	}
 	return errors.Join(err, l.lock.Close())

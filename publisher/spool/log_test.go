@@ -235,6 +235,9 @@ func TestAnOldEntryDoesntHoldTheOthers(t *testing.T) {
 	for range 2000 {
 		now = now.Add(time.Second)
 		l.Settle(add(t, l, now, "an entry that comes and goes"))
+		if err := l.Flush(now); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if bytes, unsettled := l.Size(); bytes > o.MaxBytes || unsettled != 1 {
 		t.Errorf("%d bytes, %d unsettled", bytes, unsettled)
@@ -375,75 +378,136 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestSyncFails: what couldn't be synced once is on disk only when it has been written anew.
 func TestSyncFails(t *testing.T) {
 	dir, d := t.TempDir(), &disk{}
-	l, _ := open(t, Options{Dir: dir, open: d.open})
-	n := add(t, l, epoch, "uncertain")
+	l, _ := open(t, Options{Dir: dir, open: d.open, retry: time.Nanosecond})
+	add(t, l, epoch, "uncertain")
+	failed := glob(t, dir)[0]
 	d.rotten = true
-	if err := l.Sync(); !errors.Is(err, errDisk) {
-		t.Fatalf("a sync that fails gives %v", err)
+	for range 3 {
+		if err := l.Sync(); !errors.Is(err, errDisk) {
+			t.Fatalf("a sync that fails gives %v", err)
+		}
 	}
 	d.rotten = false
-	if err := l.Sync(); err == nil {
-		t.Error("what couldn't be synced once is said to be on disk")
+	if err := l.Sync(); err != nil {
+		t.Errorf("the disk is well again: %v", err)
 	}
 	add(t, l, epoch, "certain")
-	if d.files != 2 {
-		t.Errorf("%d files were written to, want another after the failure", d.files)
-	}
-	l.Settle(n)
 	if err := l.Sync(); err != nil {
-		t.Errorf("when nothing uncertain is left: %v", err)
+		t.Error(err)
+	}
+	if b, err := l.Read(1); err != nil || string(b) != "uncertain" {
+		t.Errorf("%q, %v", b, err)
+	}
+	for _, gone := range []string{"", failed} { // what the first file holds may be lost
+		kill(t, l)
+		if gone != "" {
+			if err := os.Remove(gone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var entries []Entry
+		if l, entries = open(t, Options{Dir: dir}); told(entries) != "uncertain certain" {
+			t.Errorf("without %q it has %q", gone, told(entries))
+		}
 	}
 }
 
-// TestSupersede settles an entry with the one that stands for it, whatever is written of both.
-func TestSupersede(t *testing.T) {
-	dir := t.TempDir()
-	l, _ := open(t, Options{Dir: dir})
-	old := add(t, l, epoch, "old", "other")
-	if _, err := l.Append(epoch, Addition{Payload: []byte("new"), Supersedes: []uint64{old}}); err != nil {
-		t.Fatal(err)
-	}
-	if b, err := l.Read(old + 1); err != nil || string(b) != "other" {
-		t.Errorf("reads %q, %v", b, err)
-	}
-	if _, err := l.Read(old); !errors.Is(err, ErrDamaged) {
-		t.Errorf("the old one is still there: %v", err)
-	}
-	kill(t, l)
-	path := glob(t, dir)[0]
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for cut := len(whole) - 30; cut <= len(whole); cut++ {
-		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+// TestFailingDiskLeavesNoFiles: each try leaves nothing behind, and none is made for a moment after another.
+func TestFailingDiskLeavesNoFiles(t *testing.T) {
+	dir, d := t.TempDir(), &disk{}
+	l, _ := open(t, Options{Dir: dir, open: d.open, retry: time.Hour})
+	n := add(t, l, epoch, "before")
+	d.full = true
+	for range 20 {
+		if _, err := l.Append(epoch, Addition{Payload: []byte("no room for this")}); !errors.Is(err, errDisk) {
 			t.Fatal(err)
 		}
-		l, entries := open(t, Options{Dir: dir})
-		want := "old other"
-		if cut == len(whole) {
-			want = "(old) other new"
-		}
-		if got := told(entries); got != want {
-			t.Errorf("cut %d bytes before the end: %s", len(whole)-cut, got)
-		}
-		kill(t, l)
+	}
+	if got := glob(t, dir); len(got) != 1 {
+		t.Errorf("it has left %v", got)
+	}
+	if err := l.Sync(); !errors.Is(err, errDisk) {
+		t.Error(err)
+	}
+	made := d.files
+	if err := l.Sync(); !errors.Is(err, errFailed) || d.files != made {
+		t.Errorf("%v, %d files tried", err, d.files-made)
+	}
+	d.full = false
+	l.Settle(n)
+	add(t, l, epoch, "after")
+	kill(t, l)
+	if _, entries := open(t, Options{Dir: dir}); told(entries) != "(before) after" {
+		t.Errorf("it has %q", told(entries))
 	}
 }
 
-// TestDiskFullLeavesNothing ends right after a write of which whole entries had arrived.
-func TestDiskFullLeavesNothing(t *testing.T) {
-	dir, d := t.TempDir(), &disk{}
-	l, _ := open(t, Options{Dir: dir, open: d.open})
-	add(t, l, epoch, "before")
-	d.full = true
-	if _, err := l.Append(epoch, Addition{Payload: []byte("refused")}, Addition{Payload: []byte("refused too")}, Addition{Payload: []byte("and this")}); !errors.Is(err, errDisk) {
+// TestAdoption takes over what has itself been taken over, under numbers of its own, with what was settled in it. An
+// instance settles the first entry that it finds, and the first of three of its own.
+func TestAdoption(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ instance, found string }{
+		{"a", ""},
+		{"b", "(a1) a2 a3"},
+		{"c", "(a1) (a2) a3 (b1) b2 b3"},
+		{"d", "(a1) (a2) (a3) (b1) b2 b3 (c1) c2 c3"},
+		{"d", "(a1) (a2) (a3) (b1) (b2) b3 (c1) c2 c3 (d1) d2 d3"},
+	} {
+		l, entries := open(t, Options{Dir: dir, Instance: c.instance, SegmentBytes: 60})
+		if got := told(entries); got != c.found {
+			t.Errorf("%s finds %s, want %s", c.instance, got, c.found)
+		}
+		if i := slices.IndexFunc(entries, func(e Entry) bool { return !e.Settled }); i >= 0 {
+			l.Settle(entries[i].Number)
+		}
+		for _, e := range entries {
+			if b, err := l.Read(e.Number); err == nil && string(b) != string(e.Payload) || err != nil && !errors.Is(err, ErrDamaged) {
+				t.Errorf("%s reads %q of entry %d, %v", c.instance, b, e.Number, err)
+			}
+		}
+		l.Settle(add(t, l, epoch, c.instance+"1", c.instance+"2", c.instance+"3"))
+		if err := l.Flush(epoch); err != nil {
+			t.Fatal(err)
+		}
+		kill(t, l)
+		if folders, err := os.ReadDir(dir); err != nil || len(folders) != 1 {
+			t.Errorf("after %s: %v, %v", c.instance, folders, err)
+		}
+	}
+	// Emptied folders go.
+	l, entries := open(t, Options{Dir: dir, Instance: "d"})
+	for _, e := range entries {
+		l.Settle(e.Number)
+	}
+	add(t, l, epoch, "the last")
+	if err := l.Flush(epoch.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	kill(t, l)
-	if _, entries := open(t, Options{Dir: dir}); told(entries) != "before" {
-		t.Errorf("it has %q", told(entries))
+	if left, err := filepath.Glob(filepath.Join(dir, "d", adopted+"*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestWhatCantBeAdopted is no reason not to start.
+func TestWhatCantBeAdopted(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "newer"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{lockName: "", "00000000000000000001.log": magic + "\x00\x00\x00\x09rest"} {
+		if err := os.WriteFile(filepath.Join(dir, "newer", name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, entries := open(t, Options{Dir: dir, Instance: "one"})
+	if len(entries) > 0 {
+		t.Errorf("it has %s", told(entries))
+	}
+	add(t, l, epoch, "works")
+	if _, err := os.Stat(filepath.Join(dir, "newer", "00000000000000000001.log")); err != nil {
+		t.Error(err)
 	}
 }

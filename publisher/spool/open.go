@@ -2,13 +2,16 @@ package spool
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +21,8 @@ import (
 const (
 	suffix   = ".log"
 	lockName = "lock"
+	// adopted begins the name of a folder that was another instance's; what is added to its numbers follows.
+	adopted = "adopted-"
 )
 
 // Open locks the instance's folder and reads it, and takes over those of other instances that nobody has locked. What
@@ -30,7 +35,11 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := openFolder(o, o.Instance)
+	m, err := newMetrics(o.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("spool: registering metrics: %w", err)
+	}
+	l, err := openFolder(o, o.Instance, m)
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +52,8 @@ func Open(o Options) (*Log, error) {
 	return l, nil
 }
 
-func openFolder(o Options, instance string) (*Log, error) {
-	l := &Log{opts: o, dir: filepath.Join(o.Dir, instance), next: 1, where: make(map[uint64]place)}
+func openFolder(o Options, instance string, m *metrics) (*Log, error) {
+	l := &Log{opts: o, dir: filepath.Join(o.Dir, instance), metrics: m, next: 1, moved: make(map[uint64]place)}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -52,35 +61,160 @@ func openFolder(o Options, instance string) (*Log, error) {
 	if l.lock, err = lockFile(filepath.Join(l.dir, lockName)); err != nil {
 		return nil, err
 	}
-	if err := l.load(); err != nil {
+	if err := l.load(l.dir, 0); err != nil {
 		return nil, errors.Join(err, l.lock.Close())
 	}
 	return l, nil
 }
 
-// load reads the folder's files and syncs them.
-func (l *Log) load() error {
-	paths, err := filepath.Glob(filepath.Join(l.dir, "*"+suffix))
+// load reads a folder's files and syncs them, and then those that it had taken over. base is added to their numbers.
+func (l *Log) load(dir string, base uint64) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	slices.Sort(paths)
-	l.past = make(map[uint64]time.Time)
-	for _, path := range paths {
-		seg, err := l.loadSegment(path)
-		if err != nil {
+	folders, err := filepath.Glob(filepath.Join(dir, adopted+"*"))
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	// By the numbers that their names begin with; "1-1" comes after "1", and a folder after both.
+	name := func(path string) string {
+		return strings.TrimPrefix(strings.TrimSuffix(filepath.Base(path), suffix), adopted)
+	}
+	slices.SortFunc(paths, func(a, b string) int { return cmp.Compare(name(a), name(b)) })
+	all := append(paths, folders...)
+	slices.SortStableFunc(all, func(a, b string) int {
+		a, _, _ = strings.Cut(name(a), "-")
+		b, _, _ = strings.Cut(name(b), "-")
+		return cmp.Compare(a, b)
+	})
+	if base > 0 {
+		l.next = max(l.next, base+1) // no other folder gets its name
+	}
+	for _, path := range all {
+		if name, is := strings.CutPrefix(filepath.Base(path), adopted); is {
+			more, err := strconv.ParseUint(name, 10, 64)
+			if err != nil {
+				return fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
+			}
+			if err = l.load(path, base+more); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := l.loadSegment(path, base); err != nil {
 			return err
 		}
-		l.segments = append(l.segments, seg)
-		l.bytes += seg.size
 	}
-	return syncDir(l.dir)
+	return syncDir(dir)
 }
 
-// Entries tells what the log held when it was opened, an entry at a time: those that aren't settled, and of the others
-// those of the last [Options.Keep]. They come in the order in which they stand on disk, which is that of their numbers but
-// for old ones that were written anew. The payload is each's own only during the call. It is called once, before anything is
-// settled or appended.
+// loadSegment reads one file up to its end or the first frame that isn't whole.
+func (l *Log) loadSegment(path string, base uint64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // to be synced it has to be writable on some systems
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // nothing is written
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("spool: syncing %s: %w", path, err)
+	}
+	seg := &segment{path: path, base: base, first: l.firstOf(path, base)}
+	for n := seg.first; n < l.next; n++ {
+		l.gone(n) // of a write that failed and couldn't be taken back: its numbers were given again
+	}
+	l.segments = append(l.segments, seg)
+	defer func() { l.bytes += seg.size }()
+	in := bufio.NewReaderSize(f, 256<<10)
+	header := make([]byte, headerSize)
+	switch n, err := io.ReadFull(in, header); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		seg.size = int64(n)
+		return nil // killed as it was begun
+	case err != nil:
+		return fmt.Errorf("spool: reading %s: %w", path, err)
+	case string(header[:len(magic)]) != magic:
+		return fmt.Errorf("%w: %s is no spool file", ErrFormat, path)
+	}
+	if v := binary.BigEndian.Uint32(header[len(magic):]); v != formatVersion {
+		return fmt.Errorf("%w: %s has format %d, this version writes %d; start the version that wrote it, or remove the folder and lose what it holds", ErrFormat, path, v, formatVersion)
+	}
+	seg.size = int64(headerSize)
+	for {
+		body, err := readFrame(in)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, errTorn):
+			l.metrics.fault(faultTorn)
+			l.opts.Log.Info("spool: a file ends in the midst of a write, as after a kill", zap.String("file", path), zap.Int64("at", seg.size))
+			return nil
+		case errors.Is(err, errCorrupt):
+			l.metrics.fault(faultCorrupt)
+			l.opts.Log.Error("spool: a file is damaged; what follows in it is lost", zap.String("file", path), zap.Int64("at", seg.size))
+			return nil
+		case err != nil:
+			return fmt.Errorf("spool: reading %s: %w", path, err)
+		}
+		if err := l.take(seg, body); err != nil {
+			l.metrics.fault(faultCorrupt)
+			l.opts.Log.Error("spool: a frame that isn't understood is passed over", zap.String("file", path), zap.Int64("at", seg.size), zap.Error(err))
+		}
+		seg.size += int64(frameHead + len(body))
+	}
+}
+
+// firstOf is the number that a file's name begins with.
+func (l *Log) firstOf(path string, base uint64) uint64 {
+	name, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), suffix), "-")
+	if n, err := strconv.ParseUint(name, 10, 64); err == nil {
+		return n + base
+	}
+	return l.next // it has been renamed
+}
+
+// take takes over one frame.
+func (l *Log) take(seg *segment, body []byte) error {
+	switch {
+	case body[0] == kindSettled:
+		return parseSettled(body, func(n uint64) { l.gone(n + seg.base) })
+	case body[0] != kindEntry:
+		return errCorrupt
+	case seg.size > maxOffset:
+		return fmt.Errorf("%w: the file is too long", errCorrupt)
+	}
+	e, supersedes, err := parseEntry(body)
+	if err != nil {
+		return err
+	}
+	for _, n := range supersedes {
+		l.gone(n + seg.base)
+	}
+	switch n := e.Number + seg.base; {
+	case n >= seg.first+uint64(len(seg.index)):
+		if n-seg.first > maxFrame { // it would take memory without end
+			return fmt.Errorf("%w: entry %d in a file of entries from %d on", errCorrupt, n, seg.first)
+		}
+		l.put(seg, n, uint32(seg.size))
+		l.next = max(l.next, n+1)
+	case n >= seg.first:
+		return fmt.Errorf("%w: entry %d comes twice", errCorrupt, n)
+	default: // it was written anew
+		if _, older := l.slot(n); older != nil {
+			return nil // the file wasn't deleted before the process ended
+		}
+		if _, older := l.moved[n]; older {
+			return nil
+		}
+		l.put(seg, n, uint32(seg.size))
+	}
+	seg.newest = e.Time
+	return nil
+}
+
+// Entries tells what the log held when it was opened, an entry at a time, in the order of their numbers: those that
+// aren't settled, and of the others those of the last [Options.Keep]. The payload is each's own only during the call. It
+// is called once, before anything is settled or appended.
 func (l *Log) Entries(each func(Entry)) error {
 	newest := time.Time{}
 	for _, seg := range l.segments {
@@ -88,32 +222,45 @@ func (l *Log) Entries(each func(Entry)) error {
 			newest = seg.newest
 		}
 	}
+	anew := slices.Sorted(maps.Keys(l.moved))
+	// tell those that were written anew and have smaller numbers than what comes next.
+	tell := func(below uint64) {
+		for len(anew) > 0 && anew[0] < below {
+			if e, err := l.read(anew[0]); err == nil {
+				each(e)
+			} else {
+				l.opts.Log.Error("spool: an entry is damaged and lost", zap.Error(err))
+			}
+			anew = anew[1:]
+		}
+	}
 	for _, seg := range l.segments {
 		err := scan(seg.path, func(offset int64, body []byte) error {
 			e, _, err := parseEntry(body)
-			if err != nil {
-				return nil //nolint:nilerr // a settled frame, or one that load has passed over
+			e.Number += seg.base
+			if err != nil || e.Number < seg.first || e.Number-seg.first >= uint64(len(seg.index)) {
+				return nil //nolint:nilerr // a settled frame, one that load has passed over, or one that was written anew
 			}
-			at, live := l.where[e.Number]
-			switch _, settled := l.past[e.Number]; {
-			case live && at.in == seg && at.offset == offset:
-				each(e)
-			case settled && newest.Sub(e.Time) <= l.opts.Keep:
-				delete(l.past, e.Number) // tell it once
-				e.Settled = true
-				each(e)
+			s := seg.index[e.Number-seg.first]
+			e.Settled = s&gone != 0
+			if int64(s&^gone) != offset || e.Settled && (newest.Sub(e.Time) > l.opts.Keep || l.isMoved(e.Number)) {
+				return nil
 			}
+			tell(e.Number)
+			each(e)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	l.past = nil
+	tell(l.next)
 	return nil
 }
 
-// scan calls each for the frames of a file, up to its end or the first that isn't whole, which is the error then.
+func (l *Log) isMoved(n uint64) bool { _, moved := l.moved[n]; return moved }
+
+// scan calls each for the frames of a file, up to its end or the first that isn't whole.
 func scan(path string, each func(offset int64, body []byte) error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -139,126 +286,8 @@ func scan(path string, each func(offset int64, body []byte) error) error {
 	}
 }
 
-// loadSegment reads one file up to its end or the first frame that isn't whole.
-func (l *Log) loadSegment(path string) (*segment, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // to be synced it has to be writable on some systems
-	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // nothing is written
-	if err := f.Sync(); err != nil {
-		return nil, fmt.Errorf("spool: syncing %s: %w", path, err)
-	}
-	seg := &segment{path: path}
-	in := bufio.NewReaderSize(f, 256<<10)
-	header := make([]byte, headerSize)
-	switch n, err := io.ReadFull(in, header); {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		seg.size = int64(n)
-		return seg, nil // killed as it was begun
-	case err != nil:
-		return nil, fmt.Errorf("spool: reading %s: %w", path, err)
-	case string(header[:len(magic)]) != magic:
-		return nil, fmt.Errorf("%w: %s is no spool file", ErrFormat, path)
-	}
-	if v := binary.BigEndian.Uint32(header[len(magic):]); v != formatVersion {
-		return nil, fmt.Errorf("%w: %s has format %d, this version writes %d; start the version that wrote it, or remove the folder and lose what it holds", ErrFormat, path, v, formatVersion)
-	}
-	seg.size = int64(headerSize)
-	for {
-		body, err := readFrame(in)
-		switch {
-		case errors.Is(err, io.EOF):
-			return seg, nil
-		case errors.Is(err, errTorn):
-			l.opts.Log.Info("spool: a file ends in the midst of a write, as after a kill", zap.String("file", path), zap.Int64("at", seg.size))
-			return seg, nil
-		case errors.Is(err, errCorrupt):
-			l.opts.Log.Error("spool: a file is damaged; what follows in it is lost", zap.String("file", path), zap.Int64("at", seg.size))
-			return seg, nil
-		case err != nil:
-			return nil, fmt.Errorf("spool: reading %s: %w", path, err)
-		}
-		if err := l.take(seg, body); err != nil {
-			l.opts.Log.Error("spool: a frame that isn't understood is passed over", zap.String("file", path), zap.Int64("at", seg.size), zap.Error(err))
-		}
-		seg.size += int64(frameHead + len(body))
-	}
-}
-
-// take takes over one frame.
-func (l *Log) take(seg *segment, body []byte) error {
-	settle := func(n uint64) {
-		if at, ok := l.where[n]; ok {
-			l.past[n] = at.at
-			l.gone(n)
-		}
-	}
-	switch {
-	case body[0] == kindSettled:
-		return parseSettled(body, settle)
-	case body[0] != kindEntry:
-		return errCorrupt
-	}
-	e, supersedes, err := parseEntry(body)
-	if err != nil {
-		return err
-	}
-	for _, n := range supersedes {
-		settle(n)
-	}
-	n := e.Number
-	if old, moved := l.where[n]; moved {
-		old.in.live-- // it was written anew
-	} else if _, settled := l.past[n]; settled {
-		return nil // it was written anew, and settled meanwhile
-	}
-	l.where[n] = place{in: seg, offset: seg.size, at: e.Time}
-	seg.live++
-	seg.entries++
-	seg.newest = e.Time
-	l.next = max(l.next, n+1)
-	return nil
-}
-
-// move writes the unsettled entries of a file anew, so that the file can be deleted. It reports whether it could.
-func (l *Log) move(seg *segment) bool {
-	var numbers []uint64
-	for n, p := range l.where {
-		if p.in == seg {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	for _, n := range numbers {
-		p := l.where[n]
-		e, err := readAt(seg.path, p.offset)
-		if err != nil || l.begin() != nil {
-			return false
-		}
-		offset := l.active.size
-		in := l.active
-		if l.write(appendEntry(nil, n, p.at, Addition{Payload: e.Payload})) != nil {
-			return false
-		}
-		l.where[n] = place{in: in, offset: offset, at: p.at}
-		in.live++
-		in.entries++
-		seg.live--
-		if p.at.After(in.newest) {
-			in.newest = p.at
-		}
-	}
-	// The copies have to be on disk before the file goes.
-	if l.active != nil && l.active.out.Sync() != nil {
-		l.giveUp(l.active)
-		return false
-	}
-	return true
-}
-
-// adopt takes over the entries of instances that nobody runs any more, and deletes their folders. A process that is
-// killed in between has some of them twice, under two numbers.
+// adopt takes over the folders of instances that nobody runs any more: one renaming, so that a process that is killed in
+// between has them once. What can't be taken over is left alone: it is no reason not to receive.
 func (l *Log) adopt() error {
 	siblings, err := os.ReadDir(l.opts.Dir)
 	if err != nil {
@@ -271,7 +300,7 @@ func (l *Log) adopt() error {
 		if _, err := os.Stat(filepath.Join(l.opts.Dir, s.Name(), lockName)); err != nil {
 			continue // not an instance's
 		}
-		other, err := openFolder(l.opts, s.Name())
+		other, err := openFolder(l.opts, s.Name(), l.metrics)
 		if errors.Is(err, ErrLocked) {
 			continue // it runs
 		}
@@ -279,7 +308,8 @@ func (l *Log) adopt() error {
 			err = l.takeOver(other)
 		}
 		if err != nil {
-			return fmt.Errorf("spool: taking over %s: %w", s.Name(), err)
+			l.metrics.fault(faultAdopt)
+			l.opts.Log.Error("spool: what another instance has left can't be taken over and stays there", zap.String("folder", s.Name()), zap.Error(err))
 		}
 	}
 	return nil
@@ -287,23 +317,17 @@ func (l *Log) adopt() error {
 
 func (l *Log) takeOver(other *Log) (err error) {
 	defer func() { err = errors.Join(err, other.lock.Close()) }()
-	var failed error
-	entries := 0
-	err = other.Entries(func(e Entry) {
-		number, err := l.Append(e.Time, Addition{Payload: e.Payload})
-		if err == nil {
-			l.past[number] = e.Time // it is told by Entries though it has just been appended
-			entries++
-		}
-		if e.Settled && err == nil {
-			l.gone(number)
-			l.settled = append(l.settled, number)
-		}
-		failed = errors.Join(failed, err)
-	})
-	if err = errors.Join(err, failed, l.Sync()); err != nil {
+	if len(other.segments) == 0 {
+		return os.RemoveAll(other.dir)
+	}
+	base := l.next // greater than all numbers here
+	dir := filepath.Join(l.dir, fmt.Sprintf("%s%020d", adopted, base))
+	if err := os.Rename(other.dir, dir); err != nil {
 		return err
 	}
-	l.opts.Log.Info("spool: took over what another instance has left", zap.String("folder", other.dir), zap.Int("entries", entries))
-	return os.RemoveAll(other.dir)
+	if err := errors.Join(syncDir(l.opts.Dir), os.Remove(filepath.Join(dir, lockName)), l.load(dir, base)); err != nil {
+		return err
+	}
+	l.opts.Log.Info("spool: took over what another instance has left", zap.String("folder", other.dir), zap.Int("entries", other.live))
+	return nil
 }
