@@ -135,16 +135,24 @@ func (p *Producer) update(ctx context.Context) error {
 	}
 	if (err == nil) != (old.err == nil) {
 		next.since = time.Now()
-		if err != nil {
-			p.log.Error("Kafka doesn't answer", zap.Error(err))
-		} else {
-			p.log.Info("Kafka answers", zap.Int("brokers", len(res.Brokers)))
-		}
+	}
+	switch {
+	case err != nil && (old.err == nil || brokerCode(err) != brokerCode(old.err)):
+		// Also when the cause turns out to be another: a login that is refused, after the end of the connection before.
+		p.log.Error("Kafka doesn't answer", zap.Error(err))
+	case err == nil && old.err != nil:
+		p.log.Info("Kafka answers", zap.Int("brokers", len(res.Brokers)))
 	}
 	p.metrics.setUp(err == nil)
 	p.view.Store(next)
 	close(*p.changed.Swap(new(make(chan struct{}))))
 	return err
+}
+
+// brokerCode is what a broker gave as the reason, 0 if none did.
+func brokerCode(err error) kafka.Error {
+	code, _ := errors.AsType[kafka.Error](err)
+	return code
 }
 
 // apply takes over leaders and partition counts.
