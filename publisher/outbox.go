@@ -23,6 +23,8 @@ const (
 	endingAbove = 512
 	// endingWithin is how lately Kafka must have taken a message for that.
 	endingWithin = time.Second
+	// slowFor is how long a topic's way leads over the disk after its last event, if Kafka was slow to take that.
+	slowFor = 2 * time.Second
 	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
 	drainPause = 250 * time.Millisecond
 	// waitingMost bounds the messages that wait for the disk.
@@ -66,7 +68,10 @@ type backlog struct {
 	writing int       // on their way to the disk
 	numbers rising    // on disk
 	busy    int       // with the producer, in that order
-	took    time.Time // when Kafka last took one
+	took    time.Time // when Kafka last took one; at first, when it began
+	// quick: Kafka took that one soon enough for the next to go there directly. Until then it is no end that none are
+	// left: with a Kafka that is slow, each new event would wait for it in vain.
+	quick bool
 	// ending: few are left. What is new waits a moment for the end instead of going behind, or there would never be one.
 	ending bool
 	over   chan struct{} // closed at the end
@@ -239,7 +244,7 @@ func (o *outbox) backlogOf(topic string) *backlog {
 }
 
 func (o *outbox) newBacklog(topic string) *backlog {
-	b := &backlog{topic: topic, over: make(chan struct{}), news: make(chan struct{}, 1)}
+	b := &backlog{topic: topic, took: time.Now(), over: make(chan struct{}), news: make(chan struct{}, 1)}
 	o.backlogs[topic] = b
 	return b
 }
@@ -287,6 +292,7 @@ func (o *outbox) drain(ctx context.Context, b *backlog) {
 		if len(taken) == 0 {
 			select {
 			case <-b.news:
+			case <-time.After(slowFor):
 			case <-ctx.Done():
 			}
 			continue
@@ -312,8 +318,8 @@ func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	left := b.numbers.size + b.writing + b.busy
-	b.ending = left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove
-	if left == 0 {
+	b.ending = b.quick && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
+	if left == 0 && (b.quick || time.Since(b.took) >= slowFor) {
 		delete(o.backlogs, b.topic)
 		close(b.over)
 		return nil, true
@@ -347,15 +353,16 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	}
 	r := o.p.recordOf(m)
 	r.Entry = number
+	handed := time.Now()
 	r.Late = func(err error) {
 		if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
 			o.p.topics.wg.Go(func() {
 				o.p.republish(ctx, r, err)
-				o.ended(b, time.Now())
+				o.ended(b, time.Time{})
 			})
 			return
 		}
-		o.ended(b, time.Now())
+		o.ended(b, handed)
 	}
 	find, cancel := context.WithTimeout(ctx, findFor)
 	defer cancel()
@@ -366,11 +373,21 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	return o.p.prod.ProduceLater(topic, o.p.partition(r, n), r)
 }
 
-// ended takes note that a message has left the producer.
-func (o *outbox) ended(b *backlog, now time.Time) {
+// begin has the topic's events go by way of the disk until Kafka takes them quickly again.
+func (o *outbox) begin(topic string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.backlogOf(topic)
+}
+
+// ended takes note that a message has left the producer. handed is when it went there, zero if Kafka hasn't taken it.
+func (o *outbox) ended(b *backlog, handed time.Time) {
 	o.mu.Lock()
 	b.busy--
-	b.took = now
+	if !handed.IsZero() {
+		b.took = time.Now()
+		b.quick = b.took.Sub(handed) < o.p.opts.Spool.After/2
+	}
 	o.size--
 	o.mu.Unlock()
 	b.tell()
