@@ -346,6 +346,7 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 		// It won't get better, and mustn't keep the others.
 		o.p.log.Error("an event that was kept on disk can't be read and stays there", zap.Uint64("number", number), zap.Error(err))
 		o.ended(b, time.Time{})
+		o.placed()
 		return nil
 	}
 	if number <= o.restored && o.p.opts.Kept != nil {
@@ -358,11 +359,13 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 		if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
 			o.p.topics.wg.Go(func() {
 				o.p.republish(ctx, r, err)
-				o.ended(b, time.Time{})
+				o.placed()
 			})
+			o.ended(b, time.Time{}) // nothing waits for it
 			return
 		}
 		o.ended(b, handed)
+		o.placed()
 	}
 	find, cancel := context.WithTimeout(ctx, findFor)
 	defer cancel()
@@ -388,9 +391,15 @@ func (o *outbox) ended(b *backlog, handed time.Time) {
 		b.took = time.Now()
 		b.quick = b.took.Sub(handed) < o.p.opts.Spool.After/2
 	}
-	o.size--
 	o.mu.Unlock()
 	b.tell()
+}
+
+// placed takes note that a message is in Kafka, or lost.
+func (o *outbox) placed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.size--
 }
 
 // count is how many messages are on disk and not yet in Kafka.

@@ -58,3 +58,49 @@ func TestOutboxSlow(t *testing.T) {
 		t.Errorf("%d records", got)
 	}
 }
+
+// TestOutboxParked: events that neither their topic nor the dead-letter topic takes wait by themselves, however many; what
+// comes after them goes to its topic directly.
+func TestOutboxParked(t *testing.T) {
+	kafka := testenv.Kfake(t)
+	var away, large atomic.Bool
+	refuse(kafka, func(topic string) int16 {
+		switch {
+		case large.Load():
+			return 10 // MESSAGE_TOO_LARGE
+		case away.Load():
+			return 19 // NOT_ENOUGH_REPLICAS
+		case topic == "op_dead_letter":
+			return 10
+		}
+		return 0
+	})
+	p := run(t, spooling("op", kafka, t.TempDir()))
+	const parked = 5
+	away.Store(true)
+	for n := range parked {
+		if out, err := p.Publish(t.Context(), numberedEvent(t, n)); out != Spooled || err != nil {
+			t.Fatalf("event %d: %v, %v", n, out, err)
+		}
+	}
+	large.Store(true)
+	testenv.Eventually(t, time.Minute, func() error {
+		p.outbox.mu.Lock()
+		defer p.outbox.mu.Unlock()
+		if b := p.outbox.backlogs["op_email_sent"]; b != nil && b.numbers.size+b.busy > 0 {
+			return fmt.Errorf("the backlog has %d messages, %d of them under way", b.numbers.size+b.busy, b.busy)
+		}
+		return nil
+	})
+	large.Store(false)
+	away.Store(false)
+	testenv.Eventually(t, time.Minute, func() error {
+		if out, err := p.Publish(t.Context(), numberedEvent(t, parked)); out != Published || err != nil {
+			return errors.Join(fmt.Errorf("outcome %v", out), err)
+		}
+		return nil
+	})
+	if n := p.outbox.count(); n == 0 {
+		t.Error("none are said to be on disk")
+	}
+}
