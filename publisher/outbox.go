@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,6 +25,10 @@ const (
 	endingAbove = 512
 	// endingWithin is how lately Kafka must have taken a message for that.
 	endingWithin = time.Second
+	// slowFor is how long a topic's way leads over the disk after its last event, if Kafka was slow to take that.
+	slowFor = 2 * time.Second
+	// parkedMost bounds the messages that are held in memory because nobody takes them.
+	parkedMost = 1000
 	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
 	drainPause = 250 * time.Millisecond
 	// waitingMost bounds the messages that wait for the disk.
@@ -43,6 +48,8 @@ type outbox struct {
 	wake     chan struct{}
 	backlogs map[string]*backlog // by topic; those with anything in them
 	restored uint64              // the greatest number that an earlier process has left
+
+	parked atomic.Int64 // messages that neither their topic nor the dead-letter topic takes
 }
 
 // errSlowDisk: more waits for the disk than may.
@@ -66,7 +73,10 @@ type backlog struct {
 	writing int       // on their way to the disk
 	numbers rising    // on disk
 	busy    int       // with the producer, in that order
-	took    time.Time // when Kafka last took one
+	took    time.Time // when Kafka last took one; at first, when it began
+	// quick: Kafka took that one soon enough for the next to go there directly. Until then it is no end that none are
+	// left: with a Kafka that is slow, each new event would wait for it in vain.
+	quick bool
 	// ending: few are left. What is new waits a moment for the end instead of going behind, or there would never be one.
 	ending bool
 	over   chan struct{} // closed at the end
@@ -240,7 +250,7 @@ func (o *outbox) backlogOf(topic string) *backlog {
 }
 
 func (o *outbox) newBacklog(topic string) *backlog {
-	b := &backlog{topic: topic, over: make(chan struct{}), news: make(chan struct{}, 1)}
+	b := &backlog{topic: topic, took: time.Now(), over: make(chan struct{}), news: make(chan struct{}, 1)}
 	o.backlogs[topic] = b
 	return b
 }
@@ -290,6 +300,7 @@ func (o *outbox) drain(ctx context.Context, b *backlog) {
 		if len(taken) == 0 {
 			select {
 			case <-b.news:
+			case <-time.After(slowFor):
 			case <-ctx.Done():
 			}
 			continue
@@ -315,8 +326,8 @@ func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	left := b.numbers.size + b.writing + b.busy
-	b.ending = left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove
-	if left == 0 {
+	b.ending = b.quick && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
+	if left == 0 && (b.quick || time.Since(b.took) >= slowFor) {
 		delete(o.backlogs, b.topic)
 		close(b.over)
 		return nil, true
@@ -342,11 +353,10 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	if err != nil {
 		// It won't get better, and mustn't keep the others.
 		o.p.log.Error("an event that was kept on disk can't be read and stays there", zap.Uint64("number", number), zap.Error(err))
-		at := balance.Spooled
 		if errors.Is(err, spool.ErrDamaged) {
-			at = balance.Lost
+			o.p.opts.Book.Move(balance.Spooled, balance.Lost)
 		}
-		o.ended(b, time.Time{}, at)
+		o.ended(b, time.Time{})
 		return nil
 	}
 	if number <= o.restored && o.p.opts.Kept != nil {
@@ -354,17 +364,16 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	}
 	r := o.p.recordOf(m)
 	r.Entry = number
+	handed := time.Now()
 	r.Late = func(err error) {
 		switch {
 		case err == nil:
-			o.ended(b, time.Now(), account(meant(r)))
+			o.p.opts.Book.Move(balance.Spooled, account(meant(r)))
+			o.ended(b, handed)
 		case errors.Is(err, idempotent.ErrUnresolved):
-			o.ended(b, time.Now(), balance.Spooled) // the next process goes on
+			o.ended(b, time.Time{}) // the next process goes on
 		default:
-			o.p.topics.wg.Go(func() {
-				to := account(o.p.republish(ctx, r, err))
-				o.ended(b, time.Now(), to)
-			})
+			o.p.topics.wg.Go(func() { o.replace(ctx, b, r, err) })
 		}
 	}
 	find, cancel := context.WithTimeout(ctx, findFor)
@@ -376,12 +385,35 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	return o.p.prod.ProduceLater(topic, o.p.partition(r, n), r)
 }
 
-// ended takes note that a message has left the producer, and of where it is now.
-func (o *outbox) ended(b *backlog, now time.Time, at balance.Account) {
-	o.p.opts.Book.Move(balance.Spooled, at)
+// replace finds another place for a record of the backlog that its topic doesn't take. The backlog doesn't wait for that,
+// unless too many do.
+func (o *outbox) replace(ctx context.Context, b *backlog, r *idempotent.Record, cause error) {
+	alone := o.parked.Add(1) <= parkedMost
+	if alone {
+		o.ended(b, time.Time{})
+	}
+	o.p.opts.Book.Move(balance.Spooled, account(o.p.republish(ctx, r, cause)))
+	o.parked.Add(-1)
+	if !alone {
+		o.ended(b, time.Time{})
+	}
+}
+
+// begin has the topic's events go by way of the disk until Kafka takes them quickly again.
+func (o *outbox) begin(topic string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.backlogOf(topic)
+}
+
+// ended takes note that a message has left the producer. handed is when it went there, zero if Kafka hasn't taken it.
+func (o *outbox) ended(b *backlog, handed time.Time) {
 	o.mu.Lock()
 	b.busy--
-	b.took = now
+	if !handed.IsZero() {
+		b.took = time.Now()
+		b.quick = b.took.Sub(handed) < o.p.opts.Spool.After/2
+	}
 	o.mu.Unlock()
 	b.tell()
 }

@@ -102,6 +102,7 @@ func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 	o, err := p.publish(kafkas, m)
 	switch {
 	case errors.Is(err, idempotent.ErrWritten):
+		p.outbox.begin(p.topicOf(m))
 		return p.synced(ctx, m, err)
 	case o == NotKept && !errors.Is(err, idempotent.ErrLeaseLost):
 		return p.outbox.keep(ctx, m)

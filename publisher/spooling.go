@@ -42,8 +42,13 @@ const (
 // recoveredMost is how many of the messages that wait on disk [Publisher.Recovered] tells of, the newest.
 const recoveredMost = 100_000
 
-// resumePause is how long to wait before a restored record that can't be sent is tried again.
-const resumePause = time.Second
+const (
+	// resumePause is how long to wait before a restored record that can't be sent is tried again.
+	resumePause = time.Second
+	// refusedPause is that, at most, for one that the dead-letter topic refuses too: each time it is longer, since such
+	// records are large, and only an operator can help.
+	refusedPause = 30 * time.Second
+)
 
 // openSpool reads what an earlier process has left: everything that it returns is on disk.
 func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
@@ -181,6 +186,7 @@ func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored)
 func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause error) Outcome {
 	original := r.Headers
 	dead := strings.HasPrefix(r.Tag, tagDeadLetter)
+	pause := resumePause
 	for ctx.Err() == nil {
 		next := &idempotent.Record{Key: r.Key, Value: r.Value, Headers: slices.Clone(original), Tag: r.Tag, Instead: r}
 		refused, is := errors.AsType[*idempotent.RefusedError](cause)
@@ -198,11 +204,16 @@ func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause e
 		if err == nil {
 			return meant(next)
 		}
-		p.log.Warn("a record that is kept on disk can't be placed yet", zap.Error(err))
+		if _, is := errors.AsType[*idempotent.RefusedError](err); is && dead {
+			p.log.Error("an event stays on disk, since the dead-letter topic refuses it too: raise that topic's max.message.bytes", zap.Error(err))
+			pause = min(2*pause, refusedPause)
+		} else {
+			p.log.Warn("a record that is kept on disk can't be placed yet", zap.Error(err))
+		}
 		cause, r = err, next
 		select {
 		case <-ctx.Done():
-		case <-time.After(resumePause):
+		case <-time.After(pause):
 		}
 	}
 	return Spooled
