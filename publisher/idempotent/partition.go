@@ -23,7 +23,8 @@ type batch struct {
 	records []*Record
 	stamp   stamp
 	encoded []byte
-	entry   *entry // in the journal; nil if it isn't there
+	entry   *entry        // in the journal; nil if it isn't there
+	down    chan struct{} // see Record.down
 	// restored: by an earlier process. Its stamp is of another producer id, and says nothing of the partition's own.
 	restored bool
 	// ambiguous: an attempt has ended without a certain answer, so the stamp
@@ -97,6 +98,12 @@ func (p *partition) form(room int) (out settlements) {
 	p.queue = slices.Delete(p.queue, 0, n)
 	if len(taken) > 0 {
 		p.batch = &batch{records: taken, stamp: stamp{p.producerID, p.epoch, p.sequence}}
+		if p.journal != nil {
+			p.batch.down = make(chan struct{})
+		}
+		for _, r := range taken {
+			r.down = p.batch.down
+		}
 	}
 	return out
 }
