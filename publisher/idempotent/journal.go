@@ -27,6 +27,9 @@ type Journal interface {
 	Drop(numbers ...uint64) error
 }
 
+// writeDownMost bounds how long one who leaves waits for the journal, should that hang.
+const writeDownMost = 250 * time.Millisecond
+
 // entry is the place in the journal of a batch, or of a record that has never been sent.
 type entry struct {
 	number uint64
@@ -46,6 +49,11 @@ func (p *Producer) writeDown(fresh []*partition, at time.Time) {
 	if p.opts.Journal == nil || len(fresh) == 0 {
 		return
 	}
+	defer func() {
+		for _, pt := range fresh {
+			close(pt.batch.down)
+		}
+	}()
 	additions := make([]spool.Addition, len(fresh))
 	p.mu.Lock()
 	for i, pt := range fresh {

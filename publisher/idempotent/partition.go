@@ -23,8 +23,9 @@ type batch struct {
 	records []*Record
 	stamp   stamp
 	encoded []byte
-	cluster string // that the stamp is of
-	entry   *entry // in the journal; nil if it isn't there
+	cluster string        // that the stamp is of
+	entry   *entry        // in the journal; nil if it isn't there
+	down    chan struct{} // see Record.down
 	// restored: by an earlier process. Its stamp is of another producer id, and says nothing of the partition's own.
 	restored bool
 	// ambiguous: an attempt has ended without a certain answer, so the stamp
@@ -99,6 +100,12 @@ func (p *partition) form(room int) (out settlements) {
 	p.queue = slices.Delete(p.queue, 0, n)
 	if len(taken) > 0 {
 		p.batch = &batch{records: taken, stamp: stamp{p.producerID, p.epoch, p.sequence}, cluster: p.cluster}
+		if p.journal != nil {
+			p.batch.down = make(chan struct{})
+		}
+		for _, r := range taken {
+			r.down = p.batch.down
+		}
 	}
 	return out
 }

@@ -188,6 +188,16 @@ func (p *Producer) enqueue(topic string, id int32, r *Record) (*partition, error
 // leave ends a caller's wait before the record is settled.
 func (p *Producer) leave(pt *partition, r *Record) error {
 	p.mu.Lock()
+	if down := r.down; down != nil && !r.queued && r.Keep && !r.written {
+		// In this moment it is written down; its caller is better off when it knows that. A write takes microseconds.
+		p.mu.Unlock()
+		select {
+		case <-down:
+		case <-r.done:
+		case <-time.After(writeDownMost):
+		}
+		p.mu.Lock()
+	}
 	withdrawn := r.queued
 	if withdrawn {
 		r.queued, r.abandoned = false, true
