@@ -9,6 +9,9 @@ LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 PKG     ?= ./...
 TIME    ?= 10s
 ARGS    ?= serve
+ROUNDS  ?= 3
+SEED    ?= 0
+FAULT   ?= .
 
 .PHONY: help
 help: ## list these targets
@@ -30,6 +33,12 @@ test: ## test with nothing but Go; what needs a real server is skipped (PKG=./..
 test-real: ## test with the race detector on real Kafka and Redis: needs redis-server, kcat, Java 17 and Maven
 	libs="$$(.ci/kafka-libs)" && \
 	SLUICE_TEST_KAFKA_LIBS="$$libs" SLUICE_TEST_REQUIRE_SERVERS=1 go test -race -count=1 -timeout 20m -p 1 $(PKG)
+
+.PHONY: chaos
+chaos: ## kill, freeze and restart everything under load and print a table (ROUNDS=3; SEED and FAULT choose: docs/faults.md)
+	libs="$$(.ci/kafka-libs)" && \
+	SLUICE_TEST_KAFKA_LIBS="$$libs" SLUICE_TEST_REQUIRE_SERVERS=1 go test ./cmd/sluice -count=1 -v -timeout $$((30 * $(ROUNDS)))m \
+	  -run 'TestChaos$$/./$(FAULT)' -chaos.rounds=$(ROUNDS) -chaos.seed=$(SEED)
 
 .PHONY: kafka-libs
 kafka-libs: ## fetch Kafka's jars for tests and print their folder, for SLUICE_TEST_KAFKA_LIBS

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,13 +23,19 @@ type instance struct {
 	*testenv.Proc
 	url, admin string
 	environ    []string
+	before     []string // of the command line, see testenv.SlowSyncs
 }
 
 func startProcess(t *testing.T, env *testenv.Env, extra ...string) *instance {
 	t.Helper()
+	return startProcessBehind(t, env, nil, extra...)
+}
+
+func startProcessBehind(t *testing.T, env *testenv.Env, before []string, extra ...string) *instance {
+	t.Helper()
 	listen, admin := "127.0.0.1:"+strconv.Itoa(testenv.FreePort(t)), "127.0.0.1:"+strconv.Itoa(testenv.FreePort(t))
 	environ := append(settings(env, extra...), "SLUICE_LISTEN="+listen, "SLUICE_ADMIN_LISTEN="+admin)
-	s := &instance{url: "http://" + listen + "/webhook", admin: "http://" + admin, environ: environ}
+	s := &instance{url: "http://" + listen + "/webhook", admin: "http://" + admin, environ: environ, before: before}
 	s.start(t)
 	return s
 }
@@ -36,7 +43,8 @@ func startProcess(t *testing.T, env *testenv.Env, extra ...string) *instance {
 // start starts the process, again after it was killed, on the same ports.
 func (s *instance) start(t *testing.T) {
 	t.Helper()
-	s.Proc = testenv.Process(t, testenv.Binary(t, "./cmd/sluice"), s.environ, "serve")
+	command := append(slices.Clone(s.before), testenv.Binary(t, "./cmd/sluice"), "serve")
+	s.Proc = testenv.Process(t, command[0], s.environ, command[1:]...)
 	s.WaitHTTP(t, 20*time.Second, s.admin+"/readyz", http.StatusOK)
 }
 

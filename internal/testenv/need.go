@@ -31,6 +31,9 @@ const (
 	ServerKcat  Server = "kcat"  // the independent reader
 
 	ServerDocker Server = "docker" // a Docker daemon, and Compose
+
+	ServerTmpfs  Server = "tmpfs"  // the right to mount one: root, or sudo without a password
+	ServerStrace Server = "strace" // and the right to trace one's own processes
 )
 
 // Need ends the test unless every server named is on this machine: a skip that says what is missing and how to get
@@ -72,6 +75,10 @@ func (s Server) find() error {
 		}
 		_, err := compose()
 		return err
+	case ServerTmpfs:
+		return tryTmpfs()
+	case ServerStrace:
+		return tryStrace()
 	default:
 		return fmt.Errorf("testenv knows no server %q", string(s))
 	}

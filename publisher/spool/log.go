@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,6 +96,8 @@ type Entry struct {
 	// Settled entries are told as well as long as they are there, at least those of the last [Options.Keep] before the
 	// process ended: what follows from a settling may not have been finished by then.
 	Settled bool
+
+	supersedes []uint64
 }
 
 // Log is an open log. Its methods are safe for concurrent use.
@@ -103,19 +106,22 @@ type Log struct {
 	dir     string
 	lock    *os.File
 	metrics *metrics
+	past    map[uint64]place // of moved, but settled; nil once Entries has told of them
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
-	segments []*segment // oldest first
-	active   *segment   // the last of them; nil: the next entry begins a new one
-	next     uint64     // number of the next entry
-	moved    map[uint64]place
-	live     int      // entries that aren't settled
-	settled  []uint64 // not written down yet
+	segments []*segment       // oldest first
+	active   *segment         // the last of them; nil: the next entry begins a new one
+	next     uint64           // number of the next entry
+	moved    map[uint64]place // entries that were written anew; the others are in their segment's index
+	live     int              // entries that aren't settled
+	settled  []uint64         // not written down yet
 	bytes    int64
 	reading  []*segment // that are open for reading, for the longest time first
 
-	syncing sync.Mutex // held by the one who syncs or writes entries anew; guards failedAt
+	begun     atomic.Uint64 // syncs
+	syncing   sync.Mutex    // held by the one who syncs or writes entries anew; guards failedAt and succeeded
+	succeeded uint64        // number of the last sync that did, counted from 1
 	// failedAt is when that failed last, after which nothing is written anew for a moment.
 	failedAt time.Time
 }
@@ -237,18 +243,21 @@ func (l *Log) begin(size int64) error {
 		return ErrFull
 	}
 	l.active = nil
-	path := filepath.Join(l.dir, fmt.Sprintf("%020d%s", l.next, suffix))
-	for n := 1; slices.ContainsFunc(l.segments, func(s *segment) bool { return s.path == path }); n++ {
-		path = filepath.Join(l.dir, fmt.Sprintf("%020d-%06d%s", l.next, n, suffix))
+	if last := len(l.segments) - 1; last >= 0 {
+		l.next = max(l.next, l.segments[last].first+1) // each file has a name of its own, greater than the one before
 	}
+	path := filepath.Join(l.dir, fmt.Sprintf("%020d%s", l.next, suffix))
 	out, err := l.opts.open(path)
 	if err != nil {
 		l.metrics.fault(faultWrite)
+		if errors.Is(err, os.ErrExist) {
+			l.next++ // one that couldn't be deleted
+		}
 		return fmt.Errorf("spool: beginning a file: %w", err)
 	}
 	l.active = &segment{path: path, out: out, first: l.next}
 	l.segments = append(l.segments, l.active)
-	return l.write(appendHeader(nil))
+	return l.write(header())
 }
 
 // write writes to the active file, or gives that up for good.
@@ -257,8 +266,8 @@ func (l *Log) write(b []byte) error {
 	n, err := seg.out.Write(b)
 	seg.size += int64(n)
 	l.bytes += int64(n)
-	seg.dirty = true
 	if err == nil {
+		seg.dirty = true
 		return nil
 	}
 	l.metrics.fault(faultWrite)
@@ -289,11 +298,24 @@ func (l *Log) giveUp(seg *segment) {
 	}
 }
 
-// Sync returns when everything that was appended before is on disk. Callers share the work.
-func (l *Log) Sync() error {
+// Sync returns when everything that was appended before is on disk. Callers share the work: what is appended after the call
+// isn't waited for.
+func (l *Log) Sync() error { return l.syncAfter(l.begun.Load()) }
+
+// syncAfter syncs, unless that has been done by a sync that was begun later than so many others. Without this each of those
+// who wait would sync once more what others go on appending, one after the other.
+func (l *Log) syncAfter(others uint64) error {
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
-	return l.sync()
+	if l.succeeded > others {
+		return nil
+	}
+	number := l.begun.Add(1)
+	err := l.sync()
+	if err == nil {
+		l.succeeded = number
+	}
+	return err
 }
 
 // sync is Sync; syncing is held. What stands in a file that has failed is written anew first: whatever the kernel still
@@ -311,8 +333,14 @@ func (l *Log) sync() (failed error) {
 	}
 	if failed != nil {
 		l.failedAt = time.Now()
+		return failed
 	}
-	return failed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, seg := range l.segments {
+		seg.copied = false
+	}
+	return nil
 }
 
 // dirty lists the files that were written to since their last sync: those that have failed, or the others.
@@ -329,15 +357,20 @@ func (l *Log) dirty(failed bool) (segments []*segment) {
 
 func (l *Log) syncOne(seg *segment) error {
 	l.mu.Lock()
-	out, ended := seg.out, seg != l.active
+	out, ended, size, before := seg.out, seg != l.active, seg.size, seg.synced
+	if out == nil { // deleted meanwhile, or it has failed, which the next sync deals with
+		unsure := seg.dirty
+		l.mu.Unlock()
+		if unsure {
+			return errFailed
+		}
+		return nil
+	}
 	seg.dirty = false
 	l.mu.Unlock()
-	if out == nil {
-		return nil // deleted meanwhile, or given up, which the next sync deals with
-	}
 	began := time.Now()
 	err := out.Sync()
-	if err == nil {
+	if err == nil && before == 0 { // its name in the folder isn't on disk either
 		err = syncDir(l.dir)
 	}
 	l.metrics.sync(time.Since(began))
@@ -352,6 +385,7 @@ func (l *Log) syncOne(seg *segment) error {
 		l.giveUp(seg)
 		return fmt.Errorf("spool: syncing: %w", err)
 	}
+	seg.synced = size
 	if ended && seg.out != nil && !seg.dirty {
 		err = seg.out.Close()
 		seg.out = nil

@@ -312,7 +312,7 @@ func TestAnotherFormatIsLeftAlone(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "one"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "one", "1.log")
+	path := filepath.Join(dir, "one", "00000000000000000001.log")
 	if err := os.WriteFile(path, []byte(magic+"\x00\x00\x00\x02rest"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ type flaky struct {
 
 type disk struct {
 	full, rotten bool
-	files        int
+	files, syncs int
 }
 
 var errDisk = errors.New("no space left on device")
@@ -352,10 +352,38 @@ func (f *flaky) Write(b []byte) (int, error) {
 }
 
 func (f *flaky) Sync() error {
+	f.disk.syncs++
 	if f.disk.rotten {
 		return errDisk
 	}
 	return f.file.Sync()
+}
+
+// TestSyncIsShared lets others append while one waits for a sync that was begun after its call: it needs no further one.
+func TestSyncIsShared(t *testing.T) {
+	d := &disk{}
+	l, _ := open(t, Options{Dir: t.TempDir(), open: d.open})
+	sync := func(err error, want int) {
+		t.Helper()
+		if err != nil || d.syncs != want {
+			t.Errorf("%d syncs, want %d; %v", d.syncs, want, err)
+		}
+	}
+	add(t, l, epoch, "one's")
+	waiting := l.begun.Load()
+	sync(l.Sync(), 1)
+	add(t, l, epoch, "another's")
+	sync(l.syncAfter(waiting), 1)
+	sync(l.Sync(), 2)
+	add(t, l, epoch, "a third's")
+	waiting = l.begun.Load()
+	d.rotten = true
+	if err := l.Sync(); !errors.Is(err, errDisk) {
+		t.Errorf("%v", err)
+	}
+	if err := l.syncAfter(waiting); err == nil {
+		t.Error("a sync that failed counts")
+	}
 }
 
 func TestDiskFull(t *testing.T) {

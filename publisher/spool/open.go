@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -19,7 +20,7 @@ import (
 )
 
 const (
-	suffix   = ".log"
+	suffix   = ".log" // after the number of a file's first entry, in 20 digits
 	lockName = "lock"
 	// adopted begins the name of a folder that was another instance's; what is added to its numbers follows.
 	adopted = "adopted-"
@@ -56,7 +57,7 @@ func Open(o Options) (*Log, error) {
 }
 
 func openFolder(o Options, instance string, m *metrics) (*Log, error) {
-	l := &Log{opts: o, dir: filepath.Join(o.Dir, instance), metrics: m, next: 1, moved: make(map[uint64]place)}
+	l := &Log{opts: o, dir: filepath.Join(o.Dir, instance), metrics: m, next: 1, moved: make(map[uint64]place), past: make(map[uint64]place)}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -96,7 +97,7 @@ func (l *Log) load(dir string, base uint64) error {
 }
 
 // contents lists the files and adopted folders in a folder, in the order in which they are read: by the numbers that
-// their names begin with; "1-1" comes after "1", and a folder after both.
+// their names begin with, and a folder after a file.
 func contents(dir string) ([]string, error) {
 	inside, err := os.ReadDir(dir)
 	if err != nil {
@@ -113,13 +114,8 @@ func contents(dir string) ([]string, error) {
 	name := func(path string) string {
 		return strings.TrimPrefix(strings.TrimSuffix(filepath.Base(path), suffix), adopted)
 	}
-	slices.SortFunc(paths, func(a, b string) int { return cmp.Compare(name(a), name(b)) })
 	all := append(paths, folders...)
-	slices.SortStableFunc(all, func(a, b string) int {
-		a, _, _ = strings.Cut(name(a), "-")
-		b, _, _ = strings.Cut(name(b), "-")
-		return cmp.Compare(a, b)
-	})
+	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(name(a), name(b)) })
 	return all, nil
 }
 
@@ -145,24 +141,34 @@ func (l *Log) loadSegment(path string, base uint64) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("spool: syncing %s: %w", path, err)
 	}
-	seg := &segment{path: path, base: base, first: l.firstOf(path, base)}
+	first, err := firstNumber(path)
+	if err != nil {
+		return err
+	}
+	seg := &segment{path: path, base: base, first: first + base}
 	for n := seg.first; n < l.next; n++ {
 		l.gone(n) // of a write that failed and couldn't be taken back: its numbers were given again
 	}
+	l.next = max(l.next, seg.first)
 	l.segments = append(l.segments, seg)
 	defer func() { l.bytes += seg.size }()
 	in := bufio.NewReaderSize(f, 256<<10)
-	header := make([]byte, headerSize)
-	switch n, err := io.ReadFull(in, header); {
+	head := make([]byte, headerSize)
+	switch n, err := io.ReadFull(in, head); {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		seg.size = int64(n)
 		return nil // killed as it was begun
 	case err != nil:
 		return fmt.Errorf("spool: reading %s: %w", path, err)
-	case string(header[:len(magic)]) != magic:
+	case unwritten(head):
+		l.metrics.fault(faultTorn)
+		l.opts.Log.Error("spool: a file was never written, as after a power cut", zap.String("file", path))
+		seg.size = int64(len(head))
+		return nil
+	case string(head[:len(magic)]) != magic:
 		return fmt.Errorf("%w: %s is no spool file", ErrFormat, path)
 	}
-	if v := binary.BigEndian.Uint32(header[len(magic):]); v != formatVersion {
+	if v := binary.BigEndian.Uint32(head[len(magic):]); v != formatVersion {
 		return fmt.Errorf("%w: %s has format %d, this version writes %d; start the version that wrote it, or remove the folder and lose what it holds", ErrFormat, path, v, formatVersion)
 	}
 	seg.size = int64(headerSize)
@@ -190,25 +196,30 @@ func (l *Log) loadSegment(path string, base uint64) error {
 	}
 }
 
-// firstOf is the number that a file's name begins with.
-func (l *Log) firstOf(path string, base uint64) uint64 {
-	if n, named := firstNumber(path); named {
-		return n + base
-	}
-	return l.next // it has been renamed
+// unwritten reports whether of a header only a part was written, or nothing: the rest reads as zeros.
+func unwritten(head []byte) bool {
+	b := bytes.TrimRight(head, "\x00")
+	return len(b) < len(head) && bytes.HasPrefix(header(), b)
 }
 
-func firstNumber(path string) (n uint64, named bool) {
-	name, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), suffix), "-")
-	n, err := strconv.ParseUint(name, 10, 64)
-	return n, err == nil
+// firstNumber is that of a file's first entry, which its name is made of.
+func firstNumber(path string) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), suffix), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
+	}
+	return n, nil
 }
 
 // take takes over one frame.
 func (l *Log) take(seg *segment, body []byte) error {
 	switch {
 	case body[0] == kindSettled:
-		return parseSettled(body, func(n uint64) { l.gone(n + seg.base) })
+		return parseSettled(body, func(n uint64) {
+			// Its entry may have gone with its file. Another one of its number would be settled by this mark at the next start.
+			l.next = max(l.next, n+seg.base+1)
+			l.gone(n + seg.base)
+		})
 	case body[0] != kindEntry:
 		return errCorrupt
 	case seg.size > maxOffset:
@@ -253,16 +264,23 @@ func (l *Log) Entries(each func(Entry)) error {
 			newest = seg.newest
 		}
 	}
-	anew := slices.Sorted(maps.Keys(l.moved))
+	anew := slices.AppendSeq(slices.Collect(maps.Keys(l.moved)), maps.Keys(l.past))
+	slices.Sort(anew)
 	// tell those that were written anew and have smaller numbers than what comes next.
 	tell := func(below uint64) {
-		for len(anew) > 0 && anew[0] < below {
-			if e, err := l.read(anew[0]); err == nil {
-				each(e)
-			} else {
-				l.opts.Log.Error("spool: an entry is damaged and lost", zap.Error(err))
+		for ; len(anew) > 0 && anew[0] < below; anew = anew[1:] {
+			p, settled := l.past[anew[0]]
+			if !settled {
+				p = l.moved[anew[0]]
 			}
-			anew = anew[1:]
+			e, err := l.readPlace(p)
+			if err != nil {
+				l.opts.Log.Error("spool: an entry can't be read", zap.Uint64("number", anew[0]), zap.Error(err))
+				continue
+			}
+			if e.Settled = settled; !settled || newest.Sub(e.Time) <= l.opts.Keep {
+				each(e)
+			}
 		}
 	}
 	for _, seg := range l.segments {
@@ -273,8 +291,8 @@ func (l *Log) Entries(each func(Entry)) error {
 				return nil //nolint:nilerr // a settled frame, one that load has passed over, or one that was written anew
 			}
 			s := seg.index[e.Number-seg.first]
-			e.Settled = s&gone != 0
-			if int64(s&^gone) != offset || e.Settled && (newest.Sub(e.Time) > l.opts.Keep || l.isMoved(e.Number)) {
+			e.Settled = s&ended != 0
+			if int64(s&^ended) != offset || e.Settled && newest.Sub(e.Time) > l.opts.Keep {
 				return nil
 			}
 			tell(e.Number)
@@ -286,10 +304,9 @@ func (l *Log) Entries(each func(Entry)) error {
 		}
 	}
 	tell(l.next)
+	l.past = nil
 	return nil
 }
-
-func (l *Log) isMoved(n uint64) bool { _, moved := l.moved[n]; return moved }
 
 // scan calls each for the frames of a file, up to its end or the first that isn't whole.
 func scan(path string, each func(offset int64, body []byte) error) error {
