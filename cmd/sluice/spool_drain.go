@@ -258,9 +258,9 @@ func (d *spoolDrain) finish(f *drained) (text string, left error) {
 		left = errors.Join(left, fmt.Errorf("%s: %s", f.Instance, text))
 	}
 	if n := rest.total().events; n > 0 {
-		left = errors.Join(left, fmt.Errorf("%s: %s of %s events are left, and stay in the folder%s", f.Instance, count(int64(n)), count(int64(events)), f.trouble()))
+		return "", errors.Join(left, fmt.Errorf("%s: %s of %s events are left, and stay in the folder%s", f.Instance, count(int64(n)), count(int64(events)), f.trouble()))
 	}
-	return "", left
+	return fmt.Sprintf("%s: %s events sent; the folder stays, for what couldn't be read in it", f.Instance, count(int64(events))), left
 }
 
 // trouble is why Kafka hasn't taken what is left, if that is known.

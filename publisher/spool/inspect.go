@@ -115,12 +115,14 @@ func (s *Snapshot) read() error {
 	var last string
 	err := eachFile(s.dir, func(path string, add uint64) error {
 		base = add
-		if first, err := firstNumber(path); err == nil {
+		size, end := int64(0), int64(0)
+		first, err := firstNumber(path)
+		if err == nil {
 			for n := first; n+base < next; n++ {
 				settle(n) // of a write that failed and couldn't be taken back: its numbers were given again
 			}
+			size, end, err = s.readFile(path, take)
 		}
-		size, end, err := s.readFile(path, take)
 		if errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -218,16 +220,16 @@ func (s *Snapshot) readFile(path string, each func(body []byte) error) (size, en
 	}
 	size = info.Size()
 	in := bufio.NewReaderSize(io.LimitReader(f, size), 256<<10) // what comes meanwhile is of a later moment
-	header := make([]byte, headerSize)
-	switch _, err := io.ReadFull(in, header); {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	head := make([]byte, headerSize)
+	switch _, err := io.ReadFull(in, head); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), err == nil && unwritten(head):
 		return size, 0, errTorn
 	case err != nil:
 		return size, 0, err
-	case string(header[:len(magic)]) != magic:
+	case string(head[:len(magic)]) != magic:
 		return size, 0, fmt.Errorf("%w: it is no spool file", ErrFormat)
 	}
-	if s.Format = int(binary.BigEndian.Uint32(header[len(magic):])); s.Format != formatVersion {
+	if s.Format = int(binary.BigEndian.Uint32(head[len(magic):])); s.Format != formatVersion {
 		return size, 0, fmt.Errorf("%w: it has format %d, this version reads %d", ErrFormat, s.Format, formatVersion)
 	}
 	var strange error

@@ -97,7 +97,7 @@ func (l *Log) load(dir string, base uint64) error {
 }
 
 // contents lists the files and adopted folders in a folder, in the order in which they are read: by the numbers that
-// their names are, and a folder after a file.
+// their names begin with, and a folder after a file.
 func contents(dir string) ([]string, error) {
 	inside, err := os.ReadDir(dir)
 	if err != nil {
@@ -202,7 +202,7 @@ func unwritten(head []byte) bool {
 	return len(b) < len(head) && bytes.HasPrefix(header(), b)
 }
 
-// firstNumber is the number that is a file's name.
+// firstNumber is that of a file's first entry, which its name is made of.
 func firstNumber(path string) (uint64, error) {
 	n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), suffix), 10, 64)
 	if err != nil {
