@@ -311,7 +311,6 @@ func (l *Log) write(b []byte) error {
 	n, err := seg.out.Write(b)
 	seg.size += int64(n)
 	l.bytes += int64(n)
-	seg.dirty = true
 	if err != nil {
 		l.giveUp(seg)
 		// Whoever wrote is told that nothing of it is there: whole frames at its beginning mustn't come back.
@@ -321,8 +320,9 @@ func (l *Log) write(b []byte) error {
 			seg.size -= int64(n)
 			l.bytes -= int64(n)
 		}
-		return fmt.Errorf("spool: writing: %w", err)
+		return fmt.Errorf("spool: writing: %w", err) // what was synced before is as certain as it was
 	}
+	seg.dirty = true
 	return nil
 }
 

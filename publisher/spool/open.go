@@ -2,10 +2,12 @@ package spool
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,7 +66,10 @@ func (l *Log) load() error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	slices.Sort(paths)
+	// In the order in which they were begun: that of their numbers, and without the suffix, since "-" sorts before ".".
+	slices.SortFunc(paths, func(a, b string) int {
+		return strings.Compare(strings.TrimSuffix(a, suffix), strings.TrimSuffix(b, suffix))
+	})
 	l.past = make(map[uint64]time.Time)
 	for _, path := range paths {
 		seg, err := l.loadSegment(path)
@@ -158,6 +163,10 @@ func (l *Log) loadSegment(path string) (*segment, error) {
 		return seg, nil // killed as it was begun
 	case err != nil:
 		return nil, fmt.Errorf("spool: reading %s: %w", path, err)
+	case unwritten(header):
+		l.opts.Log.Error("spool: a file was never written, as after a power cut", zap.String("file", path))
+		seg.size = int64(n)
+		return seg, nil
 	case string(header[:len(magic)]) != magic:
 		return nil, fmt.Errorf("%w: %s is no spool file", ErrFormat, path)
 	}
@@ -186,9 +195,17 @@ func (l *Log) loadSegment(path string) (*segment, error) {
 	}
 }
 
+// unwritten reports whether of a header only a part was written, or nothing: the rest reads as zeros.
+func unwritten(header []byte) bool {
+	b := bytes.TrimRight(header, "\x00")
+	return len(b) < len(header) && bytes.HasPrefix(appendHeader(nil), b)
+}
+
 // take takes over one frame.
 func (l *Log) take(seg *segment, body []byte) error {
 	settle := func(n uint64) {
+		// Its entry may have gone with its file. Another one of its number would be settled by this mark at the next start.
+		l.next = max(l.next, n+1)
 		if at, ok := l.where[n]; ok {
 			l.past[n] = at.at
 			l.gone(n)
@@ -230,29 +247,31 @@ func (l *Log) move(seg *segment) bool {
 		}
 	}
 	slices.Sort(numbers)
+	copies := make(map[uint64]place)
 	for _, n := range numbers {
 		p := l.where[n]
 		e, err := readAt(seg.path, p.offset)
 		if err != nil || l.begin() != nil {
 			return false
 		}
-		offset := l.active.size
-		in := l.active
+		copies[n] = place{in: l.active, offset: l.active.size, at: p.at}
 		if l.write(appendEntry(nil, n, p.at, Addition{Payload: e.Payload})) != nil {
 			return false
 		}
-		l.where[n] = place{in: in, offset: offset, at: p.at}
-		in.live++
-		in.entries++
-		seg.live--
-		if p.at.After(in.newest) {
-			in.newest = p.at
-		}
 	}
-	// The copies have to be on disk before the file goes.
-	if l.active != nil && l.active.out.Sync() != nil {
+	// The copies have to be on disk before the file goes, and count only then.
+	if l.active.out.Sync() != nil || syncDir(l.dir) != nil {
 		l.giveUp(l.active)
 		return false
+	}
+	for n, p := range copies {
+		l.where[n] = p
+		p.in.live++
+		p.in.entries++
+		seg.live--
+		if p.at.After(p.in.newest) {
+			p.in.newest = p.at
+		}
 	}
 	return true
 }
@@ -260,6 +279,9 @@ func (l *Log) move(seg *segment) bool {
 // adopt takes over the entries of instances that nobody runs any more, and deletes their folders. A process that is
 // killed in between has some of them twice, under two numbers.
 func (l *Log) adopt() error {
+	// What is taken over is on this disk already. To refuse the start over it would help nobody.
+	defer func(most int64) { l.opts.MaxBytes = most }(l.opts.MaxBytes)
+	l.opts.MaxBytes = math.MaxInt64
 	siblings, err := os.ReadDir(l.opts.Dir)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -301,7 +323,8 @@ func (l *Log) takeOver(other *Log) (err error) {
 		}
 		failed = errors.Join(failed, err)
 	})
-	if err = errors.Join(err, failed, l.Sync()); err != nil {
+	// What was settled there mustn't come back with the folder gone.
+	if err = errors.Join(err, failed, l.flush(), l.Sync()); err != nil {
 		return err
 	}
 	l.opts.Log.Info("spool: took over what another instance has left", zap.String("folder", other.dir), zap.Int("entries", entries))
