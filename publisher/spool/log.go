@@ -116,7 +116,9 @@ type segment struct {
 	live    int       // entries that aren't settled
 	newest  time.Time // of its entries
 	dirty   bool      // written since the last sync
+	synced  int64     // of size
 	failed  bool
+	unsure  int // live entries beyond synced, once it has failed: they will never be certain
 }
 
 // place is where an unsettled entry stands.
@@ -214,6 +216,9 @@ func (l *Log) gone(n uint64) bool {
 	p, ok := l.where[n]
 	if ok {
 		p.in.live--
+		if p.in.failed && p.offset >= p.in.synced {
+			p.in.unsure--
+		}
 		delete(l.where, n)
 	}
 	return ok
@@ -299,7 +304,7 @@ func (l *Log) begin() error {
 	}
 	l.segments = append(l.segments, seg)
 	l.active = seg
-	if err := l.write(appendHeader(nil)); err != nil {
+	if err := l.write(header()); err != nil {
 		return err
 	}
 	return nil
@@ -329,6 +334,12 @@ func (l *Log) write(b []byte) error {
 // giveUp is invariant 3. Reading stops at what is torn, so that nothing may follow it.
 func (l *Log) giveUp(seg *segment) {
 	seg.failed = true
+	seg.unsure = 0
+	for _, p := range l.where {
+		if p.in == seg && p.offset >= seg.synced {
+			seg.unsure++
+		}
+	}
 	if seg.out != nil {
 		_ = seg.out.Close() // it has failed already
 		seg.out = nil
@@ -393,11 +404,11 @@ func (l *Log) Sync() error {
 
 func (l *Log) syncOne(seg *segment) error {
 	l.mu.Lock()
-	out, bad, ended := seg.out, seg.failed, seg != l.active
+	out, bad, ended, size := seg.out, seg.failed, seg != l.active, seg.size
 	l.mu.Unlock()
 	if bad || out == nil {
 		l.mu.Lock()
-		seg.dirty = seg.live > 0 // its entries will never be certain
+		seg.dirty = seg.unsure > 0
 		l.mu.Unlock()
 		if seg.dirty {
 			return fmt.Errorf("spool: %s can't be synced", filepath.Base(seg.path))
@@ -415,6 +426,7 @@ func (l *Log) syncOne(seg *segment) error {
 		l.giveUp(seg)
 		return fmt.Errorf("spool: syncing: %w", err)
 	}
+	seg.synced = size
 	if ended && seg.out != nil && !seg.dirty {
 		err = seg.out.Close()
 		seg.out = nil

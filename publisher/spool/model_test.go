@@ -18,7 +18,7 @@ import (
 // It knows the exported methods and Options.open only.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := newModel(rt, t)
+		m := newModel(t, rt)
 		defer m.end()
 		rt.Repeat(rapid.StateMachineActions(m))
 		m.everythingIsForgottenInTheEnd(rt)
@@ -65,7 +65,7 @@ type model struct {
 	cramped bool
 }
 
-func newModel(rt *rapid.T, t *testing.T) *model {
+func newModel(t *testing.T, rt *rapid.T) *model {
 	m := &model{t: t, now: epoch, last: epoch, entries: make(map[string]*held)}
 	m.root = m.newRoot(rt)
 	m.options = Options{Instance: "one", MaxBytes: 1 << 20, SegmentBytes: int64(rapid.SampledFrom([]int{60, 200, 700}).Draw(rt, "segment bytes")), Keep: 10 * time.Second}
@@ -231,6 +231,26 @@ func (m *model) Churn(rt *rapid.T) {
 			e.fate = settled
 		}
 	}
+}
+
+// SyncFailsOnce is what a kernel does that has forgotten what it couldn't write.
+func (m *model) SyncFailsOnce(rt *rapid.T) {
+	m.disk.syncs = true
+	m.Sync(rt)
+	m.disk.syncs = false
+	m.Sync(rt)
+}
+
+// Quiet has everything settled for long, and then a restart.
+func (m *model) Quiet(rt *rapid.T) {
+	m.Mend(rt)
+	for _, e := range m.with(live) {
+		m.log.Settle(e.number)
+		e.fate = settled
+	}
+	m.now = m.now.Add(time.Hour)
+	m.Flush(rt)
+	m.Restart(rt)
 }
 
 // excused fails for errors that no disk is the cause of.
@@ -444,13 +464,7 @@ func (m *model) Check(rt *rapid.T) {
 
 // everythingIsForgottenInTheEnd: nothing holds the room when nothing is unsettled.
 func (m *model) everythingIsForgottenInTheEnd(rt *rapid.T) {
-	m.Mend(rt)
-	for _, e := range m.with(live) {
-		m.log.Settle(e.number)
-		e.fate = settled
-	}
-	m.now = m.now.Add(time.Hour)
-	m.Flush(rt)
+	m.Quiet(rt)
 	m.Append(rt)
 	m.Sync(rt)
 	if size, _ := m.log.Size(); size > m.options.SegmentBytes+1000 {

@@ -156,21 +156,21 @@ func (l *Log) loadSegment(path string) (*segment, error) {
 	}
 	seg := &segment{path: path}
 	in := bufio.NewReaderSize(f, 256<<10)
-	header := make([]byte, headerSize)
-	switch n, err := io.ReadFull(in, header); {
+	head := make([]byte, headerSize)
+	switch n, err := io.ReadFull(in, head); {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		seg.size = int64(n)
 		return seg, nil // killed as it was begun
 	case err != nil:
 		return nil, fmt.Errorf("spool: reading %s: %w", path, err)
-	case unwritten(header):
+	case unwritten(head):
 		l.opts.Log.Error("spool: a file was never written, as after a power cut", zap.String("file", path))
 		seg.size = int64(n)
 		return seg, nil
-	case string(header[:len(magic)]) != magic:
+	case string(head[:len(magic)]) != magic:
 		return nil, fmt.Errorf("%w: %s is no spool file", ErrFormat, path)
 	}
-	if v := binary.BigEndian.Uint32(header[len(magic):]); v != formatVersion {
+	if v := binary.BigEndian.Uint32(head[len(magic):]); v != formatVersion {
 		return nil, fmt.Errorf("%w: %s has format %d, this version writes %d; start the version that wrote it, or remove the folder and lose what it holds", ErrFormat, path, v, formatVersion)
 	}
 	seg.size = int64(headerSize)
@@ -196,9 +196,9 @@ func (l *Log) loadSegment(path string) (*segment, error) {
 }
 
 // unwritten reports whether of a header only a part was written, or nothing: the rest reads as zeros.
-func unwritten(header []byte) bool {
-	b := bytes.TrimRight(header, "\x00")
-	return len(b) < len(header) && bytes.HasPrefix(appendHeader(nil), b)
+func unwritten(head []byte) bool {
+	b := bytes.TrimRight(head, "\x00")
+	return len(b) < len(head) && bytes.HasPrefix(header(), b)
 }
 
 // take takes over one frame.
@@ -264,6 +264,7 @@ func (l *Log) move(seg *segment) bool {
 		l.giveUp(l.active)
 		return false
 	}
+	l.active.synced = l.active.size
 	for n, p := range copies {
 		l.where[n] = p
 		p.in.live++

@@ -87,6 +87,29 @@ func TestOneFailedWriteDoesntUnsettleTheDisk(t *testing.T) {
 	}
 }
 
+// TestOneFailedSyncLeavesWhatWasSynced has the entries dropped that a failed sync leaves in doubt.
+func TestOneFailedSyncLeavesWhatWasSynced(t *testing.T) {
+	d := &disk{}
+	l, _ := open(t, Options{Dir: t.TempDir(), open: d.open})
+	add(t, l, epoch, "synced")
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	unsure := add(t, l, epoch, "unsure")
+	d.rotten = true
+	if err := l.Sync(); err == nil {
+		t.Fatal("a sync that fails returns nil")
+	}
+	d.rotten = false
+	if err := l.Sync(); err == nil {
+		t.Fatal("what couldn't be synced is said to be on disk")
+	}
+	l.Settle(unsure)
+	if err := l.Sync(); err != nil {
+		t.Errorf("with everything on disk that is left: %v", err)
+	}
+}
+
 // TestAFileGoesOnlyWhenItsCopiesAreSynced sweeps on a disk that doesn't sync.
 func TestAFileGoesOnlyWhenItsCopiesAreSynced(t *testing.T) {
 	dir, d := t.TempDir(), &disk{}
@@ -119,7 +142,7 @@ func TestAFileGoesOnlyWhenItsCopiesAreSynced(t *testing.T) {
 func TestAHeaderThatWasNeverWritten(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "1.log", make([]byte, 100))
-	write(t, dir, "2.log", append(appendHeader(nil)[:5], make([]byte, 100)...))
+	write(t, dir, "2.log", append(header()[:5], make([]byte, 100)...))
 	l, _ := open(t, Options{Dir: dir})
 	add(t, l, epoch, "after")
 	kill(t, l)
@@ -132,8 +155,8 @@ func TestAHeaderThatWasNeverWritten(t *testing.T) {
 func TestFilesOfOneNumber(t *testing.T) {
 	dir := t.TempDir()
 	// An old entry that was written anew, to a file whose next write failed.
-	write(t, dir, "00000000000000000006.log", appendEntry(appendHeader(nil), 5, epoch, Addition{Payload: []byte("settled")}))
-	write(t, dir, "00000000000000000006-000001.log", appendSettled(appendHeader(nil), []uint64{5}))
+	write(t, dir, "00000000000000000006.log", appendEntry(header(), 5, epoch, Addition{Payload: []byte("settled")}))
+	write(t, dir, "00000000000000000006-000001.log", appendSettled(header(), []uint64{5}))
 	if _, entries := open(t, Options{Dir: dir}); told(entries) != "(settled)" {
 		t.Errorf("%s", told(entries))
 	}
