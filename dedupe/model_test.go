@@ -201,12 +201,13 @@ func (w *world) kill(instance int) {
 			r.unresolved = r.confirmed.IsZero() || now.Sub(r.confirmed) < flights
 		}
 	}
+	known := slices.Clone(w.records)
 	w.mu.Unlock()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = old.d.Close(ended)
 	next := w.bear(instance)
-	for _, r := range w.records { // nobody appends to them before Close has returned and time goes on
+	for _, r := range known {
 		if w.succeeds && r.life.instance == instance {
 			next.d.Remember(r.id, r.dead)
 		}
