@@ -48,8 +48,9 @@ type Message struct {
 	// Live is asked right before the record is sent for the first time; see
 	// [idempotent.Record].
 	Live func() bool
-	// Late is called exactly once if, and only if, Publish has returned
-	// [Unknown], with the final outcome.
+	// Late is called at most once, with the final outcome, after Publish has
+	// returned [Unknown], or [Spooled] for a record that was under way to Kafka.
+	// It isn't if Close comes first.
 	Late func(Outcome)
 
 	at balance.Account // the book's

@@ -14,31 +14,39 @@ import (
 // sweep deletes the oldest files as long as nothing needs them. In this order, since a file's settled marks are about
 // entries of older files or its own.
 func (l *Log) sweep(now time.Time) {
+	if now.Before(l.stuck) {
+		return
+	}
 	for len(l.segments) > 1 {
 		seg := l.segments[0]
 		if seg == l.active || seg.live > 0 || seg.copied || now.Sub(seg.newest) < l.opts.Keep && !seg.newest.IsZero() {
 			return
 		}
-		l.remove(seg)
+		if !l.remove(seg) {
+			l.stuck = now.Add(l.opts.Keep) // a younger one that goes before it would take along what is settled in it
+			return
+		}
 		l.segments = l.segments[1:]
 	}
 }
 
-// remove deletes a file.
-func (l *Log) remove(seg *segment) {
+// remove deletes a file. It reports whether it could.
+func (l *Log) remove(seg *segment) bool {
 	l.stopReading(seg)
 	if seg.out != nil {
 		_ = seg.out.Close() // nothing in it matters any more
 		seg.out = nil
 	}
 	seg.dirty = false
-	if err := os.Remove(seg.path); err != nil {
+	if err := os.Remove(seg.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		l.opts.Log.Warn("spool: a file that is no longer needed can't be deleted", zap.Error(err))
+		return false
 	}
 	if dir := filepath.Dir(seg.path); dir != l.dir {
 		_ = os.Remove(dir) // if it was the last in there
 	}
 	l.bytes -= seg.size
+	return true
 }
 
 // compact writes the entries of the oldest file anew, and deletes it, as long as more than half of the room is taken and

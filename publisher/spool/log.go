@@ -117,6 +117,7 @@ type Log struct {
 	live     int              // entries that aren't settled
 	settled  []uint64         // not written down yet
 	bytes    int64
+	stuck    time.Time  // until when no file is deleted: one couldn't be
 	reading  []*segment // that are open for reading, for the longest time first
 
 	begun     atomic.Uint64 // syncs
