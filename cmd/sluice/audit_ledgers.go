@@ -66,6 +66,7 @@ func (l *auditLedgers) entries(ctx context.Context, r io.Reader) error {
 		sent := audit.Sent{
 			ID: e.EventID, DeliveryID: e.DeliveryID, Type: e.EventType, Acknowledged: e.Acknowledged,
 			Duplicate: e.Acknowledged && e.Answer == string(sender.StatusDuplicate),
+			Spooled:   e.Acknowledged && e.Answer == string(sender.StatusSpooled),
 		}
 		if n, err := hex.Decode(sent.Body[:], []byte(e.SHA256[:min(len(e.SHA256), 2*len(sent.Body))])); err != nil || n != len(sent.Body) || len(e.SHA256) != 2*n {
 			return fmt.Errorf("line %d: %w: sha256 is %.80q", line, errEntry, e.SHA256)

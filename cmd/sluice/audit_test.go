@@ -430,3 +430,18 @@ func TestEventName(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditOfSpooled says of an event that was kept on disk that it may be there still.
+func TestAuditOfSpooled(t *testing.T) {
+	env := testenv.Fake(t)
+	ledger := filepath.Join(t.TempDir(), "sent.ndjson")
+	line := `{"event_id":"a","event_type":"email_sent","sha256":"` + strings.Repeat("0", 64) +
+		`","acknowledged":true,"answer":"spooled","code":200,"posts":1,"first_sent":"2026-01-01T00:00:00Z"}` + "\n"
+	if err := os.WriteFile(ledger, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, complaints := runAudit(t.Context(), tailSettings(env), nil, ledger)
+	if want := "lost: a acknowledged as spooled, and on no topic: unless sluice_spool_events is 0"; code != exitFailure || !strings.Contains(out, want) {
+		t.Errorf("exit code %d, got\n%s%s", code, out, complaints)
+	}
+}

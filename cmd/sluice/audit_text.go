@@ -49,7 +49,7 @@ func (r *auditResult) writeText(w io.Writer, most int) error {
 	row := func(name string, n int, more string) { fmt.Fprintf(table, "%s\t%s\t%s\n", name, count(n), more) }
 	row("events", r.report.Sent, fmt.Sprintf("in %s", plural(r.ledgers, "ledger")))
 	row("acknowledged", r.report.Acknowledged, "of them, with a 2xx")
-	row("records", r.report.Records, "of them on the topics, since "+r.since.UTC().Format(time.RFC3339))
+	row("records", r.report.Records, "of these events, on the topics since "+r.since.UTC().Format(time.RFC3339))
 	for _, kind := range findingKinds(r.report) {
 		row(kind.word, len(kind.findings), kind.meaning)
 	}

@@ -25,7 +25,7 @@ func doctor(t *testing.T, address string, args ...string) (code int, stdout, std
 func TestDoctor(t *testing.T) {
 	s := serve(t, settings(testenv.Fake(t)))
 	address := strings.TrimPrefix(s.admin, "http://")
-	if code, out, errs := doctor(t, address); code != exitOK || !strings.Contains(out, "sluice  ready") || !strings.Contains(out, "redis") || errs != "" {
+	if code, out, errs := doctor(t, address); code != exitOK || !strings.Contains(out, "sluice  ready") || !strings.Contains(out, "redis") || !strings.Contains(out, "events  0 accepted") || errs != "" {
 		t.Errorf("%d: %s%s", code, out, errs)
 	}
 	// Where it listens on every interface it is asked on loopback.

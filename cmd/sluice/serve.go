@@ -228,7 +228,7 @@ func (s *service) account() {
 	n := s.book.Balance()
 	s.log.Info("balance", zap.Reflect("balance", n))
 	if n.Spooled > 0 {
-		s.log.Warn("events are left on disk and are nowhere else: an instance that starts with this spool-dir publishes them",
+		s.log.Warn("events are left on disk and may be nowhere else: an instance that starts with this spool-dir publishes them",
 			zap.Int64("events", n.Spooled), zap.String("spool_dir", s.config.SpoolDir), zap.String("instance", s.config.Instance))
 	}
 	if n.InFlight > 0 {

@@ -22,6 +22,7 @@ type Sent struct {
 	Body         Sum
 	Acknowledged bool // a 2xx came; without one it may or may not be kept
 	Duplicate    bool // that 2xx said that it was kept before
+	Spooled      bool // that 2xx said that it is on disk
 }
 
 // Record is a record as its reader found it.
@@ -215,7 +216,10 @@ func (c *Comparison) judgeLost() {
 			}
 			for set.records < set.kept && (all || b.first < 0) {
 				detail := "acknowledged, and on no topic"
-				if b.duplicate {
+				switch {
+				case b.spooled:
+					detail = "acknowledged as spooled, and on no topic: unless sluice_spool_events is 0 at every instance it may be on disk still"
+				case b.duplicate:
 					detail = "acknowledged as a duplicate, and on no topic: it may have been kept before what was read"
 				}
 				c.report.Lost = append(c.report.Lost, c.finding(int32(i), detail))

@@ -19,7 +19,7 @@ type body struct {
 	// Of the set, at its root.
 	records, kept, atMost int32 // that are there, that have to be, and that may be
 
-	acknowledged, duplicate bool
+	acknowledged, duplicate, spooled bool
 }
 
 // found is a record of a body, in a list from the latest one back.
@@ -93,6 +93,7 @@ func (c *Comparison) bodyOf(s *Sent) int32 {
 	b := &c.bodies[i]
 	b.acknowledged = b.acknowledged || s.Acknowledged
 	b.duplicate = b.duplicate || s.Duplicate
+	b.spooled = b.spooled || s.Spooled
 	return i
 }
 
