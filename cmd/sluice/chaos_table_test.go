@@ -24,7 +24,7 @@ var (
 // TestChaos kills, freezes and restarts sluice, Kafka and Redis at random moments under load, and fills and slows the
 // disk. Every event has to be acknowledged in time, and to be there once.
 func TestChaos(t *testing.T) {
-	testenv.Need(t, testenv.ServerKafka, testenv.ServerRedis, testenv.ServerKcat, testenv.ServerTmpfs, testenv.ServerStrace)
+	testenv.Need(t, testenv.ServerKafka, testenv.ServerRedis, testenv.ServerKcat)
 	seed := *chaosSeed
 	for seed == 0 {
 		seed = rand.Uint64N(1_000_000)
