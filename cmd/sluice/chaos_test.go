@@ -24,8 +24,8 @@ const (
 	slowestAnswer = 2500 * time.Millisecond
 	// chaosDisk is the size of the disk that fills up, in bytes.
 	chaosDisk = 32 << 20
-	// slowSync is how much longer a sync takes on the slow disk. An event waits for one, and first for the one under way.
-	slowSync = 300 * time.Millisecond
+	// slowSync is how much longer a sync takes on the slow disk. An event may wait for three, one after the other.
+	slowSync = 200 * time.Millisecond
 )
 
 // target is what is struck.
