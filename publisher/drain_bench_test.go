@@ -81,7 +81,7 @@ func BenchmarkBacklog(b *testing.B) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		most = max(most, m.HeapInuse)
-		if n := p.outbox.count(); n > 0 {
+		if n := p.opts.Book.Balance().Spooled; n > 0 {
 			return fmt.Errorf("%d events are left", n)
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/event"
+	"sluice/publisher/balance"
 	"sluice/publisher/idempotent"
 )
 
@@ -50,6 +51,8 @@ type Message struct {
 	// Late is called exactly once if, and only if, Publish has returned
 	// [Unknown], with the final outcome.
 	Late func(Outcome)
+
+	at balance.Account // the book's
 }
 
 // eventRecord builds the record for the event's own topic.

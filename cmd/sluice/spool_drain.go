@@ -154,7 +154,7 @@ func (d *spoolDrain) open(ctx context.Context, folders []*spoolFolder) (err erro
 		c := *d.config
 		c.Instance = f.Instance
 		c.SpoolMaxBytes = max(c.SpoolMaxBytes, 2*config.Size(f.Bytes)) // batches are written down here before they are sent, too
-		o := publisherOptions(&c, d.rememberOne, d.log, prometheus.NewRegistry())
+		o := publisherOptions(&c, d.rememberOne, nil, d.log, prometheus.NewRegistry())
 		o.Spool.Alone = true
 		x.publisher, err = publisher.New(o)
 		switch {

@@ -320,6 +320,43 @@ func TestJournalFails(t *testing.T) {
 	})
 }
 
+// slowMemory is a memory that takes its time.
+type slowMemory struct{ *memory }
+
+func (m slowMemory) Append(at time.Time, additions ...spool.Addition) (uint64, error) {
+	<-time.After(100 * time.Millisecond)
+	return m.memory.Append(at, additions...)
+}
+
+// TestLeavingWhileWrittenDown leaves a record that is stamped and on its way into the journal: whoever asks it to be kept
+// there must learn that it is, or its retries would be refused until Kafka answers.
+func TestLeavingWhileWrittenDown(t *testing.T) {
+	for name, fails := range map[string]bool{"journal takes it": false, "journal fails": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel(map[string]int{"a": 1})
+				m.pick = func(bool) fault { return lostRequest }
+				journal := slowMemory{newMemory()}
+				journal.fail = fails
+				p := start(t, m, func(o *Options) { o.Journal = journal })
+				watch(t, p, "a")
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				want := ErrWritten
+				if fails {
+					want = ErrUnresolved
+				}
+				if err := p.Produce(ctx, "a", 0, &Record{Value: []byte("v"), Keep: true, Late: func(error) {}}); !errors.Is(err, want) {
+					t.Errorf("told %v, want %v", err, want)
+				}
+				closing, stop := context.WithTimeout(t.Context(), time.Second)
+				defer stop()
+				p.Close(closing)
+			})
+		})
+	}
+}
+
 // payloadOf makes what a producer writes down.
 func payloadOf(records ...*Record) []byte {
 	for _, r := range records {

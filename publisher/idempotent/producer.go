@@ -87,7 +87,8 @@ type Producer struct {
 
 	mu         sync.Mutex
 	closed     bool
-	producerID int64 // -1 until a broker has given one
+	cluster    string // its id, "" until a broker has told it
+	producerID int64  // -1 until a broker has given one
 	watched    map[string]bool
 	missing    map[string]time.Time // since when brokers have denied the topic
 	batchBytes map[string]int
@@ -187,6 +188,16 @@ func (p *Producer) enqueue(topic string, id int32, r *Record) (*partition, error
 // leave ends a caller's wait before the record is settled.
 func (p *Producer) leave(pt *partition, r *Record) error {
 	p.mu.Lock()
+	if down := r.down; down != nil && !r.queued && r.Keep && !r.written {
+		// In this moment it is written down; its caller is better off when it knows that. A write takes microseconds.
+		p.mu.Unlock()
+		select {
+		case <-down:
+		case <-r.done:
+		case <-time.After(writeDownMost):
+		}
+		p.mu.Lock()
+	}
 	withdrawn := r.queued
 	if withdrawn {
 		r.queued, r.abandoned = false, true
@@ -304,8 +315,11 @@ func (p *Producer) deliver(out settlements) {
 // identify gives the partition a producer id if it has none. It reports false
 // while the producer has none to give. Producer.mu is held.
 func (p *Producer) identify(pt *partition) bool {
-	if pt.producerID >= 0 {
+	if pt.producerID >= 0 && pt.cluster == p.cluster {
 		return true
+	}
+	if pt.cluster != p.cluster {
+		pt.cluster, pt.exhausted = p.cluster, -1
 	}
 	if p.producerID == pt.exhausted {
 		p.producerID = -1

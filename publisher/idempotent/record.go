@@ -83,6 +83,7 @@ type Record struct {
 	abandoned bool          // its caller has gone; guarded by Producer.mu
 	phase     atomic.Int32  // who tells the outcome: Produce's return or Late
 	written   bool          // in the journal, with its batch; guarded by Producer.mu
+	down      chan struct{} // closed when its batch's way into the journal is over; nil without one; guarded by Producer.mu
 	kept      bool          // somebody relies on the journal for it; guarded by Producer.mu, fixed once its caller has left
 	entry     *entry        // where it stands in the journal until it is written down again; guarded by Producer.mu
 	err       error         // valid once done is closed
