@@ -70,6 +70,9 @@ type spoolTopic struct{ events, mayBe int }
 // readSpool looks into a folder and calls each, which may be nil, for the entries in it. An error of each ends it.
 func readSpool(c *config.Config, instance string, each func(spool.Entry, *publisher.SpoolEntry) error) (*spoolFolder, error) {
 	snapshot, err := spool.Inspect(c.SpoolDir, instance)
+	if errors.Is(err, fs.ErrNotExist) { // another instance has taken it over since it was listed
+		return &spoolFolder{Snapshot: &spool.Snapshot{Instance: instance}}, nil
+	}
 	if err != nil {
 		return nil, explainSpool(err, c)
 	}

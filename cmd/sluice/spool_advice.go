@@ -18,7 +18,7 @@ func explainSpool(err error, c *config.Config) error {
 		return nil
 	}
 	setting := fmt.Sprintf("--spool-dir (%s)", config.Env("spool-dir"))
-	advice := ""
+	var advice string
 	switch {
 	case errors.Is(err, spool.ErrLocked):
 		advice = fmt.Sprintf("Another sluice runs as instance %q on this folder. Give each a name of its own with --instance (%s), or stop the other one", c.Instance, config.Env("instance"))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"sluice/config"
 	"sluice/internal/stream"
 	"sluice/internal/testenv"
 )
@@ -240,4 +241,16 @@ func gunzip(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestSpoolFolderGoesMeanwhile reads a folder that another instance has taken over since it was listed.
+func TestSpoolFolderGoesMeanwhile(t *testing.T) {
+	c := &config.Config{Spool: config.Spool{SpoolDir: t.TempDir()}}
+	f, err := readSpool(c, "gone", nil)
+	if err != nil || f.Unsettled != 0 || f.total().events != 0 || len(f.unread()) > 0 {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if item := newSpoolItem(f); item.Instance != "gone" || item.Oldest != nil {
+		t.Errorf("%+v", item)
+	}
 }

@@ -156,14 +156,14 @@ func (l *spoolList) writeText(w io.Writer) error {
 		}
 		notes = append(notes, x.notes()...)
 	}
-	text := drawTable(w, folders)
+	list := drawTable(w, folders)
 	if len(topics) > 1 {
-		text += "\n" + drawTable(w, topics)
+		list += "\n" + drawTable(w, topics)
 	}
 	if len(notes) > 0 {
-		text += "\n" + strings.Join(notes, "\n") + "\n"
+		list += "\n" + strings.Join(notes, "\n") + "\n"
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(w, list)
 	return err
 }
 
@@ -196,8 +196,8 @@ func (x *spoolItem) notes() (notes []string) {
 	if x.Error != "" {
 		notes = append(notes, x.Instance+": "+x.Error)
 	}
-	for _, text := range x.unread {
-		notes = append(notes, x.Instance+": "+text)
+	for _, what := range x.unread {
+		notes = append(notes, x.Instance+": "+what)
 	}
 	for _, place := range x.Torn {
 		notes = append(notes, fmt.Sprintf("%s: %s ends in the midst of a write, as after a kill: that is no damage", x.Instance, place.File))

@@ -174,14 +174,14 @@ func runAsNobody(t *testing.T, dir string, args ...string) ran {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(t.TempDir(), "sluice")
-	if err := os.WriteFile(binary, content, 0o755); err != nil { //nolint:gosec // it is to be run by others
+	if err := os.WriteFile(binary, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Env = alone(dir)
 	if os.Getuid() == 0 {
 		for _, folder := range slices.Concat(parents(binary), parents(filepath.Join(dir, "x"))) {
-			if err := os.Chmod(folder, 0o755); err != nil { //nolint:gosec // the test's own folders
+			if err := os.Chmod(folder, 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}

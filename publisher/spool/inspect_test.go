@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 func inspect(t *testing.T, dir, instance string) *Snapshot {
@@ -294,5 +297,26 @@ func TestNumbers(t *testing.T) {
 	}
 	if len(s.pages) != 2 {
 		t.Errorf("%d pages", len(s.pages))
+	}
+}
+
+// inspected wants Inspect to see what Open has just told, whatever has become of the disk.
+func (m *model) inspected(rt *rapid.T, told []Entry) {
+	want, found := map[uint64]string{}, map[uint64]string{}
+	for _, e := range told {
+		if !e.Settled {
+			want[e.Number] = string(e.Payload)
+		}
+	}
+	s, err := Inspect(m.root, m.options.Instance)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	gone, err := s.Each(func(e Entry) error {
+		found[e.Number] = string(e.Payload)
+		return nil
+	})
+	if err != nil || gone > 0 || !s.Running || s.Unsettled != len(want) || !maps.Equal(found, want) {
+		rt.Fatalf("inspecting finds %d entries %v, %d gone, %v; opening found %v", s.Unsettled, found, gone, err, want)
 	}
 }

@@ -106,6 +106,7 @@ func (m *model) open(rt *rapid.T) []Entry {
 	}); err != nil {
 		rt.Fatal(err)
 	}
+	m.inspected(rt, told)
 	m.found, _ = m.log.Size()
 	m.torn = m.onDisk(rt) - m.found
 	m.disk.failed = func() {
