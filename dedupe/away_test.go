@@ -273,6 +273,49 @@ func TestFullRedis(t *testing.T) {
 	s.waitValue(t, "id", "done")
 }
 
+// A full Redis that may evict forgets what was kept, oldest or not, and nothing tells. Check warns of the policy.
+func TestEviction(t *testing.T) {
+	s := realRedis(t, "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru")
+	d := s.deduper(t, Options{})
+	var kept []string
+	for round := 0; s.evicted(t) == "0"; round++ {
+		for i := range 1000 {
+			kept = append(kept, fmt.Sprintf("%d-%d", round, i))
+			claim(t, d, kept[len(kept)-1], Won).Confirm()
+		}
+	}
+	if st := d.State(); !st.Up {
+		t.Errorf("state %+v", st)
+	}
+	claim(t, d, kept[0], Duplicate) // its own are remembered
+	other := s.deduper(t, Options{Instance: "other"})
+	again := 0
+	for _, id := range kept {
+		c, err := other.Claim(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Verdict() == Won {
+			again++
+			c.Release()
+		}
+	}
+	if again == 0 || again == len(kept) {
+		t.Errorf("%d of %d are let in again", again, len(kept))
+	}
+}
+
+// evicted is how many keys Redis has evicted.
+func (s *server) evicted(t *testing.T) string {
+	t.Helper()
+	_, n, _ := strings.Cut(s.raw.Info(t.Context(), "stats").Val(), "evicted_keys:")
+	n, _, ok := strings.Cut(n, "\r\n")
+	if !ok {
+		t.Fatal("redis doesn't tell how many keys it has evicted")
+	}
+	return n
+}
+
 // Somebody else was seen to publish it, then Redis went away: publishing unasked would likely double.
 func TestAwayWhileWaiting(t *testing.T) {
 	for _, scheme := range []string{"redis", "redis+cluster"} {

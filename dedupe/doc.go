@@ -13,6 +13,7 @@
 //	pending:<instance>.<life>.<counter>   a lease; life is 8 random bytes of this process start in hex, counter is base 36
 //	done                                  kept on its topic
 //	done:dl                               kept on the dead-letter topic
+//	gen:<id>.<since>.<stamp>              of the guard's own keys, see below
 //
 // The counter and the life hold no dot, so a token is read from its end and an instance name may hold dots.
 //

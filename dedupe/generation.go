@@ -15,7 +15,7 @@ const (
 	guardGap = 15 * time.Second
 	// guardMargin is how far before a stamp a repair begins: a mark is older than the stamp that was written with it by
 	// the way to Kafka, the pace of stamps, and the difference of clocks.
-	guardMargin = time.Minute
+	guardMargin = 10 * time.Second
 )
 
 // generation is the value of a key that no delivery has and every instance refreshes: gen:<id>.<since>.<stamp>, the times in

@@ -72,10 +72,11 @@ type guard struct {
 	leaseKey string
 	lease    string // this instance's token
 
-	seen   map[string]generation // as of the last look
-	open   map[string]generation // those of seen that are to be repaired
-	owed   int64                 // when a loss was found while something confirmed wasn't in a topic yet, in milliseconds; else 0
-	warned bool
+	seen map[string]generation // as of the last look
+	open map[string]generation // those of seen that are to be repaired
+	owed int64                 // when a loss was found while something confirmed wasn't in a topic yet, in milliseconds; else 0
+	// doubtful: there was a new connection, and not all generations could be judged since.
+	doubtful, warned bool
 
 	cancel    context.CancelFunc // of the repair under way; nil if there is none
 	ended     chan error         // its result
@@ -125,7 +126,8 @@ func (g *guard) look(ctx context.Context) {
 	shaken := g.d.shaken.Swap(false) // also by this: what was read is younger than the connection
 	now := time.Now()
 	doubt, settled := int64(0), g.with.Settled == nil || g.with.Settled()
-	if shaken {
+	doubtful := shaken || g.doubtful
+	if doubtful {
 		doubt = now.UnixMilli()
 	}
 	if shaken && g.cancel != nil {
@@ -165,10 +167,8 @@ func (g *guard) look(ctx context.Context) {
 		g.do(ctx, sets)
 		failed = g.take(steps, sets, settled, now) || failed
 	}
-	switch {
-	case failed && shaken:
-		g.d.shaken.Store(true)
-	case !failed && g.owed != 0 && g.owed == doubt:
+	g.doubtful = doubtful && failed
+	if !failed && g.owed == doubt {
 		g.owed = 0
 	}
 	g.d.unrepaired.Store(len(g.open) > 0)

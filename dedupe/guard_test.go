@@ -3,12 +3,11 @@ package dedupe
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"go.uber.org/zap/zaptest"
 
 	"sluice/internal/testenv"
 )
@@ -247,7 +246,7 @@ func TestGuardUnsettled(t *testing.T) {
 			d.repaired(t)
 			d.settled.Store(true)
 			if loss := d.begun(t); loss.Since.After(time.Now().Add(-guardMargin)) || loss.Since.Before(lost.Add(-guardMargin-soon)) {
-				t.Errorf("since %v, want a minute before %v", loss.Since, lost)
+				t.Errorf("since %v, want ten seconds before %v", loss.Since, lost)
 			}
 			d.results <- nil
 			d.repaired(t)
@@ -292,7 +291,10 @@ func TestGuardCluster(t *testing.T) {
 		m.acl(t, "", "least", "+set", "+get", "+eval", "+del", "+pexpire", "+cluster|slots")
 	}
 	url := strings.Replace(c.url(), "://", "://least:pw@", 1)
-	d := guarded(t, Options{URL: url, TTL: week, Log: zaptest.NewLogger(t)})
+	d := guarded(t, Options{URL: url, TTL: week})
+	if err := d.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	d.begun(t)
 	d.results <- nil
 	d.repaired(t)
@@ -312,4 +314,49 @@ func TestGuardCluster(t *testing.T) {
 	if n := c.masters[2].raw.DBSize(t.Context()).Val(); n == 0 {
 		t.Error("nothing is written again")
 	}
+
+	// A master without a replica is gone, and comes back with nothing.
+	gone, fine := c.ids(t, 1, 5), c.ids(t, 2, 5)
+	c.masters[1].real.Kill(t)
+	for _, id := range gone {
+		claim(t, d.Deduper, id, Skipped).Confirm()
+	}
+	for _, id := range fine {
+		claim(t, d.Deduper, id, Won).Confirm()
+	}
+	waitUp(t, d.Deduper, false)
+	c.masters[1].real.Restart(t)
+	c.masters[1].acl(t, "", "least", "+set", "+get", "+eval", "+del", "+pexpire", "+cluster|slots") // that is lost too
+	waitUp(t, d.Deduper, true)
+	for _, id := range gone {
+		c.masters[1].waitValue(t, id, "done")
+	}
+	begins(t, d.begun(t), week)
+	d.results <- nil
+	d.repaired(t)
+}
+
+// A failover may cost the last moments: they are repaired.
+func TestGuardSentinel(t *testing.T) {
+	master := realRedis(t)
+	host, port, err := net.SplitHostPort(master.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := realRedis(t, "--replicaof", host+" "+port)
+	addr := startSentinel(t, master)
+	d := guarded(t, Options{URL: "redis+sentinel://" + addr + "?master_name=mymaster", TTL: week, Timeout: time.Second})
+	begins(t, d.begun(t), week)
+	d.results <- nil
+	d.repaired(t)
+	claim(t, d.Deduper, "a", Won).Confirm()
+	replica.waitValue(t, "a", "done")
+	waitReplica(t, addr)
+	master.real.Kill(t)
+	claim(t, d.Deduper, "b", Skipped).Confirm()
+	waitUp(t, d.Deduper, true)
+	replica.waitValue(t, "b", "done")
+	begins(t, d.begun(t), guardMargin)
+	d.results <- nil
+	d.repaired(t)
 }

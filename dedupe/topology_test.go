@@ -292,14 +292,9 @@ func startSentinel(t *testing.T, master *server) (addr string) {
 	return addr
 }
 
-func TestSentinel(t *testing.T) {
-	master := realRedis(t)
-	host, port, err := net.SplitHostPort(master.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replica := realRedis(t, "--replicaof", host+" "+port)
-	addr := startSentinel(t, master)
+// waitReplica waits until the Sentinel knows a replica that is linked.
+func waitReplica(t *testing.T, addr string) {
+	t.Helper()
 	raw := redis.NewSentinelClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { _ = raw.Close() })
 	testenv.Eventually(t, soon, func() error {
@@ -312,6 +307,17 @@ func TestSentinel(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func TestSentinel(t *testing.T) {
+	master := realRedis(t)
+	host, port, err := net.SplitHostPort(master.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := realRedis(t, "--replicaof", host+" "+port)
+	addr := startSentinel(t, master)
+	waitReplica(t, addr)
 
 	unknown := newDeduper(t, Options{URL: "redis+sentinel://" + addr + "?master_name=nobody"})
 	if err := unknown.Check(t.Context()); !errors.Is(err, ErrMisconfigured) {
