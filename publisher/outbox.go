@@ -25,6 +25,8 @@ const (
 	endingWithin = time.Second
 	// slowFor is how long a topic's way leads over the disk after its last event, if Kafka was slow to take that.
 	slowFor = 2 * time.Second
+	// vainFor is how long nothing waits for a backlog's end after that was in vain.
+	vainFor = 5 * time.Second
 	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
 	drainPause = 250 * time.Millisecond
 	// waitingMost bounds the messages that wait for the disk.
@@ -74,6 +76,7 @@ type backlog struct {
 	quick bool
 	// ending: few are left. What is new waits a moment for the end instead of going behind, or there would never be one.
 	ending bool
+	vain   time.Time     // when that was last waited for in vain, as it is when one of the topic's partitions is stuck
 	over   chan struct{} // closed at the end
 	news   chan struct{} // has room for one: something has changed
 }
@@ -131,6 +134,9 @@ func (o *outbox) behind(ctx context.Context, topic string) bool {
 	case <-b.over:
 		return false
 	case <-ctx.Done():
+		o.mu.Lock()
+		b.ending, b.vain = false, time.Now()
+		o.mu.Unlock()
 		return true
 	}
 }
@@ -318,7 +324,7 @@ func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	left := b.numbers.size + b.writing + b.busy
-	b.ending = b.quick && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
+	b.ending = b.quick && time.Since(b.vain) >= vainFor && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
 	if left == 0 && (b.quick || time.Since(b.took) >= slowFor) {
 		delete(o.backlogs, b.topic)
 		close(b.over)
