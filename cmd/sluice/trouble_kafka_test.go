@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -261,7 +260,6 @@ func (x *trouble) logged(t *testing.T, parts ...string) {
 // ended wants a clean exit.
 func (x *trouble) ended(t *testing.T) {
 	t.Helper()
-	os.WriteFile("/tmp/h/kafka/logs/"+strings.ReplaceAll(t.Name(), "/", "_"), []byte(x.Logs()), 0o600) // XXX
 	if code := x.Terminate(t, 30*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
