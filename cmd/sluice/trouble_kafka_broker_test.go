@@ -193,7 +193,7 @@ func requestsTooLarge(t *testing.T, x *trouble) {
 	}).check(t, true, nil)
 }
 
-// passwordChanged: Kafka takes the password of another user from now on, which sluice gets with its next start.
+// passwordChanged: Kafka refuses the login of connections from now on, until the password is what it was.
 func passwordChanged(t *testing.T, x *trouble) {
 	admin := x.kafka.Admin(t)
 	change := func(password string) {

@@ -233,6 +233,8 @@ func oneForbidden(t *testing.T, x *trouble, admin *kadm.Client) {
 			if op == kadm.OpWrite {
 				x.grown(t, produceError(29))
 				l.await(t, "spooled", 20)
+			} else {
+				x.takes(t, x.env.Topic("other")) // what can't be seen counts as missing
 			}
 			l.await(t, "published", 50) // its neighbours
 		}
