@@ -29,6 +29,8 @@ const (
 	slowFor = 2 * time.Second
 	// parkedMost bounds the messages that are held in memory because nobody takes them.
 	parkedMost = 1000
+	// vainFor is how long nothing waits for a backlog's end after that was in vain.
+	vainFor = 5 * time.Second
 	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
 	drainPause = 250 * time.Millisecond
 	// waitingMost bounds the messages that wait for the disk.
@@ -79,6 +81,7 @@ type backlog struct {
 	quick bool
 	// ending: few are left. What is new waits a moment for the end instead of going behind, or there would never be one.
 	ending bool
+	vain   time.Time     // when that was last waited for in vain, as it is when one of the topic's partitions is stuck
 	over   chan struct{} // closed at the end
 	news   chan struct{} // has room for one: something has changed
 }
@@ -136,6 +139,9 @@ func (o *outbox) behind(ctx context.Context, topic string) bool {
 	case <-b.over:
 		return false
 	case <-ctx.Done():
+		o.mu.Lock()
+		b.ending, b.vain = false, time.Now()
+		o.mu.Unlock()
 		return true
 	}
 }
@@ -326,7 +332,7 @@ func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	left := b.numbers.size + b.writing + b.busy
-	b.ending = b.quick && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
+	b.ending = b.quick && time.Since(b.vain) >= vainFor && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
 	if left == 0 && (b.quick || time.Since(b.took) >= slowFor) {
 		delete(o.backlogs, b.topic)
 		close(b.over)

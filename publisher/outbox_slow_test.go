@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -102,5 +103,64 @@ func TestOutboxParked(t *testing.T) {
 	})
 	if n := p.opts.Book.Balance().Spooled; n == 0 {
 		t.Error("none are said to be on disk")
+	}
+}
+
+// TestOutboxStuckPartition: one of a topic's partitions takes nothing. What is for the other one doesn't wait again and
+// again for the end of the backlog, which isn't near.
+func TestOutboxStuckPartition(t *testing.T) {
+	kafka := testenv.Kfake(t)
+	var stuck atomic.Bool
+	kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		kafka.KeepControl()
+		res, hit := req.ResponseKind().(*kmsg.ProduceResponse), false
+		for _, rt := range req.(*kmsg.ProduceRequest).Topics {
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				hit = hit || rp.Partition == 0 && stuck.Load()
+				partition := kmsg.NewProduceResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = rp.Partition, 19 // NOT_ENOUGH_REPLICAS
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			res.Topics = append(res.Topics, topic)
+		}
+		return res, nil, hit
+	})
+	p := run(t, spooling("op", kafka, t.TempDir()))
+	n := 0
+	post := func(partition int32) {
+		t.Helper()
+		for ; ; n++ {
+			m := message(t, fmt.Sprintf(`{"event_id":"e%05d","event_type":"email_sent","data":{"identifiers":{"id":"c%d"}}}`, n, n))
+			id := m.Event.ID
+			m.DedupeID = func() string { return id }
+			if p.partition(p.recordOf(m), 2) != partition {
+				continue
+			}
+			if _, err := p.Publish(t.Context(), m); err != nil {
+				t.Fatalf("event %d: %v", n, err)
+			}
+			n++
+			return
+		}
+	}
+	post(0)
+	post(1)
+	stuck.Store(true)
+	post(0)
+	post(0) // by way of the disk
+	for range 20 {
+		post(1)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if !p.outbox.behind(ctx, "op_email_sent") || ctx.Err() != nil {
+		t.Error("an event waits for the end of a backlog that is stuck")
+	}
+	stuck.Store(false)
+	drained(t, p)
+	if got := len(kafka.Consume(t, "op_email_sent")); got != 24 {
+		t.Errorf("%d records", got)
 	}
 }

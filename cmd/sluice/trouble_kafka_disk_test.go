@@ -10,6 +10,7 @@ import (
 
 // TestKafkaDiskFull: a broker that can't write ends itself. Once there is room and it is started again, all goes on.
 func TestKafkaDiskFull(t *testing.T) {
+	t.Parallel()
 	testenv.Need(t, testenv.ServerTmpfs)
 	kafka := testenv.Kafka(t)
 	broker := kafka.Broker(0)

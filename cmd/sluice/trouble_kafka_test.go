@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +26,6 @@ type trouble struct {
 	*instance
 	env   *testenv.Env
 	kafka *testenv.Cluster
-	login string
 	runs  int
 }
 
@@ -53,7 +51,6 @@ type posts struct {
 	x       *trouble
 	begun   map[string]time.Time // guarded by ledger.mu, as are the others
 	counts  map[string]int       // of answers, by status, and by type and status
-	spooled map[string]bool      // answered so
 	clients int
 }
 
@@ -261,7 +258,6 @@ func (x *trouble) logged(t *testing.T, parts ...string) {
 // ended wants a clean exit.
 func (x *trouble) ended(t *testing.T) {
 	t.Helper()
-	os.WriteFile("/tmp/h/kafka/logs/"+strings.ReplaceAll(t.Name(), "/", "_"), []byte(x.Logs()), 0o600) // XXX
 	if code := x.Terminate(t, 30*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

@@ -138,7 +138,7 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 	p.metrics.request(records, size, time.Since(started), err)
 
 	if err != nil {
-		l.failed(parts, err)
+		l.failed(parts, size, err)
 		return 0
 	}
 	l.answered(parts, res)
@@ -146,7 +146,7 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 }
 
 // failed handles a request without an answer.
-func (l *lane) failed(parts []*partition, err error) {
+func (l *lane) failed(parts []*partition, size int, err error) {
 	p := l.p
 	now := time.Now()
 	certain := wire.NotSent(err)
@@ -168,6 +168,7 @@ func (l *lane) failed(parts []*partition, err error) {
 	p.Refresh()
 	if !errors.Is(err, context.Canceled) {
 		p.log.Warn("produce request failed", zap.Int32("broker", l.broker), zap.Int("partitions", len(parts)),
+			zap.Int("bytes", size), // brokers hang up on more than their socket.request.max.bytes
 			zap.Bool("certainly_not_sent", certain), zap.Error(err))
 	}
 }
