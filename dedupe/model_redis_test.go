@@ -118,7 +118,7 @@ func (m *modelRedis) look(key string) string {
 func (m *modelRedis) execute(args []any) any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	millis := func(v any) time.Time { return time.Now().Add(time.Duration(v.(int64)) * time.Millisecond) }
+	millis := func(v any) time.Time { return time.UnixMilli(time.Now().UnixMilli() + v.(int64)) }
 	switch args[0] {
 	case "get":
 		if v := m.look(args[1].(string)); v != "" {
@@ -187,7 +187,7 @@ func (h *modelHook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.Process
 		for i, cmd := range cmds {
 			words[i] = cmd.Args()
 		}
-		time.Sleep(there)
+		<-time.After(there)
 		if h.gone() {
 			how = hangs
 		}
@@ -208,7 +208,7 @@ func (h *modelHook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.Process
 			}
 		case executeLate:
 			go func() {
-				time.Sleep(delay)
+				<-time.After(delay)
 				for _, w := range words {
 					m.execute(w)
 				}
@@ -223,7 +223,7 @@ func (h *modelHook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.Process
 			return errors.Join(err, fail(io.EOF, cmds[cut:]...))
 		case works:
 			err := h.answer(words, cmds)
-			time.Sleep(back)
+			<-time.After(back)
 			return err
 		}
 		<-ctx.Done()

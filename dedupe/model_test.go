@@ -31,7 +31,7 @@ func modelRun(t *testing.T) func(*rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, seed, succeeds, down)
 			for _, s := range steps {
-				time.Sleep(s.Pause)
+				<-time.After(s.Pause)
 				w.do(s)
 			}
 			w.heal()
@@ -234,7 +234,7 @@ func (w *world) attempt(l *life, s happening) {
 	if a == nil {
 		return
 	}
-	time.Sleep(s.Work)
+	<-time.After(s.Work)
 	if w.gone(l) {
 		return
 	}
@@ -246,7 +246,7 @@ func (w *world) attempt(l *life, s happening) {
 	if s.Outcome != "unknown" {
 		r = w.publish(a, s.Outcome == "dead letter")
 	}
-	time.Sleep(s.Answer)
+	<-time.After(s.Answer)
 	if w.gone(l) {
 		return
 	}
@@ -361,7 +361,7 @@ func (w *world) publish(a *attempt, dead bool) *record {
 // heal ends all trouble and waits. Then every key says what has happened, and every ID can be claimed.
 func (w *world) heal() {
 	w.redis.set(works, 0, 1)
-	time.Sleep(2 * time.Minute) // longer than all work, answers, delays and leases
+	<-time.After(2 * time.Minute) // longer than all work, answers, delays and leases
 	w.wg.Wait()
 	lost := w.redis.lostAt()
 	for _, id := range []string{"a", "b"} {

@@ -57,7 +57,7 @@ func (p *Producer) writeDown(fresh []*partition, at time.Time) {
 	additions := make([]spool.Addition, len(fresh))
 	p.mu.Lock()
 	for i, pt := range fresh {
-		additions[i].Payload = appendPayload(nil, pt)
+		additions[i].Payload = encodePayload(pt)
 		for _, r := range pt.batch.records {
 			if r.entry == nil {
 				continue
@@ -132,7 +132,7 @@ func (p *partition) part(e *entry, records []*Record) error {
 	additions := make([]spool.Addition, len(records))
 	for i, r := range records {
 		alone := &partition{topic: p.topic, id: p.id, batch: &batch{records: []*Record{r}, encoded: encodeBatch([]*Record{r}, unstamped, now)}}
-		additions[i].Payload = appendPayload(nil, alone)
+		additions[i].Payload = encodePayload(alone)
 	}
 	// Its end comes last: whoever reads the journal in between finds a record twice rather than not at all.
 	additions[len(additions)-1].Supersedes = []uint64{e.number}
@@ -196,9 +196,9 @@ var ErrPayload = errors.New("not a batch that was written down")
 // batch as it is sent. Texts have their length before them, as a uvarint, and numbers are big-endian.
 const payloadVersion = 1
 
-func appendPayload(b []byte, pt *partition) []byte {
+func encodePayload(pt *partition) []byte {
+	b := []byte{payloadVersion}
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
-	b = append(b, payloadVersion)
 	b = binary.BigEndian.AppendUint32(b, uint32(pt.id))
 	text(pt.topic)
 	text(pt.batch.cluster)

@@ -364,7 +364,7 @@ func payloadOf(records ...*Record) []byte {
 	}
 	pt := &partition{topic: "topic", id: 3, batch: &batch{records: records, stamp: stamp{7, 2, math.MaxInt32}}}
 	pt.batch.encoded = encodeBatch(records, pt.batch.stamp, time.UnixMilli(1_767_225_600_000))
-	return appendPayload(nil, pt)
+	return encodePayload(pt)
 }
 
 func TestParseEntry(t *testing.T) {

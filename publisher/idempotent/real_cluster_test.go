@@ -46,7 +46,7 @@ func TestRestoredForAnotherCluster(t *testing.T) {
 	for _, written := range []string{"", "mine", "another"} {
 		pt := &partition{topic: "topic", id: 0, batch: &batch{records: records, stamp: stamp{7, 2, 5}, cluster: written}}
 		pt.batch.encoded = encodeBatch(records, pt.batch.stamp, time.Now())
-		restored, err := ParseEntry(1, appendPayload(nil, pt))
+		restored, err := ParseEntry(1, encodePayload(pt))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -177,11 +177,11 @@ func (l *Log) loadSegment(path string, base uint64) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, errTorn):
+		case errors.Is(err, errTorn) && !hidden(f, seg.size):
 			l.metrics.fault(faultTorn)
 			l.opts.Log.Info("spool: a file ends in the midst of a write, as after a kill", zap.String("file", path), zap.Int64("at", seg.size))
 			return nil
-		case errors.Is(err, errCorrupt):
+		case errors.Is(err, errTorn), errors.Is(err, errCorrupt):
 			l.metrics.fault(faultCorrupt)
 			l.opts.Log.Error("spool: a file is damaged; what follows in it is lost", zap.String("file", path), zap.Int64("at", seg.size))
 			return nil
@@ -194,6 +194,12 @@ func (l *Log) loadSegment(path string, base uint64) error {
 		}
 		seg.size += int64(frameHead + len(body))
 	}
+}
+
+// hidden reports whether whole frames follow one that seems to be torn: then its length is damaged.
+func hidden(f *os.File, at int64) bool {
+	info, err := f.Stat()
+	return err == nil && errors.Is(torn(f, at, info.Size()), ErrDamaged)
 }
 
 // unwritten reports whether of a header only a part was written, or nothing: the rest reads as zeros.
