@@ -375,3 +375,35 @@ func TestCancelledClaimLeavesNothing(t *testing.T) {
 	}
 	claim(t, d, "id", Won)
 }
+
+// TestWaitsForAnother: a copy of an event that is being handled is a duplicate as soon as that is kept, though that takes
+// longer than Redis may for an answer.
+func TestWaitsForAnother(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		patient := Options{Instance: "here", ClaimTimeout: short, BusyTimeout: time.Minute}
+		here := s.deduper(t, patient)
+		patient.Instance = "there"
+		for name, waits := range map[string]*Deduper{"same instance": here, "another": s.deduper(t, patient)} {
+			c := claim(t, here, name, Won)
+			verdict := make(chan Verdict, 1)
+			go func() {
+				second, err := waits.Claim(t.Context(), name)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					verdict <- 0
+					return
+				}
+				verdict <- second.Verdict()
+			}()
+			select {
+			case <-verdict:
+				t.Errorf("%s: it doesn't wait", name)
+			case <-time.After(3 * short):
+			}
+			c.Confirm()
+			if got := <-verdict; got != Duplicate {
+				t.Errorf("%s: %v", name, got)
+			}
+		}
+	})
+}

@@ -17,7 +17,7 @@ const (
 )
 
 // Claim asks for the right to publish the delivery with this ID (see [Identify]). It returns within
-// [Options.ClaimTimeout] and a scheduling delay, or when ctx ends. A claim that is [Won] or [Skipped] must be settled.
+// [Options.ClaimTimeout], while another one has the ID [Options.BusyTimeout], and a scheduling delay, or when ctx ends. A claim that is [Won] or [Skipped] must be settled.
 // Errors: [ErrBusy], [ErrUnavailable], [ErrOverloaded], [ErrClosed], or ctx's; in each case nothing is left behind.
 func (d *Deduper) Claim(ctx context.Context, id string) (*Claim, error) {
 	if d.closing.Load() {
@@ -25,7 +25,7 @@ func (d *Deduper) Claim(ctx context.Context, id string) (*Claim, error) {
 	}
 	c := &Claim{d: d, id: d.recent.digest(id), key: Key(d.opt.Prefix, id), token: d.tokens.next()}
 	c.ask.claim, c.renew.claim, c.settle.claim = c, c, c
-	w := waiter{ctx: ctx, timer: d.timer(d.opt.ClaimTimeout), pause: pollMin}
+	w := waiter{ctx: ctx, timer: d.timer(d.opt.ClaimTimeout), each: d.opt.ClaimTimeout, until: time.Now().Add(d.opt.BusyTimeout), pause: pollMin}
 	defer d.timers.Put(w.timer)
 	defer w.timer.Stop()
 
@@ -242,6 +242,8 @@ type waiter struct {
 	ctx   context.Context //nolint:containedctx // lives as long as the call it belongs to
 	timer *time.Timer     // the claim timeout
 	late  bool            // it has fired
+	each  time.Duration   // the claim timeout, again each time when somebody else is seen to have the ID,
+	until time.Time       // until then
 	pause time.Duration
 }
 
@@ -255,6 +257,7 @@ func (w *waiter) poll() error {
 	w.pause = min(w.pause*3/2, pollMax)
 	select {
 	case <-pause.C:
+		w.timer.Reset(max(0, min(w.each, time.Until(w.until))))
 		return nil
 	case <-w.timer.C:
 		w.late = true

@@ -6,7 +6,7 @@
 // publishes; then [Claim.Confirm] writes "done" with the long TTL, [Claim.Release] takes the lease back when nothing
 // was written (compare-and-delete by token), and [Claim.Leave] lets the lease run out when nobody knows. Who loses
 // reads the value: "done" and "done:dl" are duplicates of a kept delivery; "pending" of another is asked again until
-// [Options.ClaimTimeout], then [ErrBusy].
+// [Options.BusyTimeout], then [ErrBusy].
 //
 // The value of a key is one of
 //

@@ -64,8 +64,11 @@ type Options struct {
 	TTL time.Duration
 	// Timeout bounds one round trip to Redis, connecting included; default 150 ms.
 	Timeout time.Duration
-	// ClaimTimeout bounds [Deduper.Claim], whatever happens; default 200 ms.
+	// ClaimTimeout bounds [Deduper.Claim] unless another one has the ID; default 200 ms.
 	ClaimTimeout time.Duration
+	// BusyTimeout is how long Claim waits in all where another one has the ID; at least ClaimTimeout, which is the default.
+	// While Kafka is away that other one takes the time until it is kept on disk.
+	BusyTimeout time.Duration
 
 	// MaxPending bounds the unsettled claims, and again the confirms and releases that wait for Redis (each master's,
 	// in a cluster); default 100,000, some 70 MB when full.
@@ -113,6 +116,7 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("dedupe: Options.%s %v is under 1ms, the unit of Redis' expiry", d.name, *d.value)
 		}
 	}
+	o.BusyTimeout = max(o.BusyTimeout, o.ClaimTimeout)
 	if o.LeaseMargin == 0 {
 		o.LeaseMargin = o.Lease / 4
 	}
