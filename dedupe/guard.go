@@ -96,7 +96,7 @@ func (g *guard) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			if g.cancel != nil {
-				<-g.ended
+				_ = <-g.ended // of no interest any more
 				g.cancel()
 				g.letGo(ctx)
 			}
