@@ -73,8 +73,8 @@ var findings = []finding{
 	findEmpty, findLost, findOlder, findGap, findDoubt,
 }
 
-// judge says what a generation tells and what should stand there next. Nothing stands there if is
-// equals nil. was tells what was seen last, zero if nothing. A doubt is the time, in milliseconds, of what gave rise to it, else 0.
+// judge says what a generation tells, and what should stand there next. The first one is what was seen last, zero for
+// nothing; the present one is nil if Redis has none. A doubt is the time, in milliseconds, of what gave rise to it, else 0.
 func judge(was generation, is *generation, now time.Time, doubt int64, ttl time.Duration) (generation, finding) {
 	at := now.UnixMilli()
 	found := findEmpty

@@ -96,7 +96,7 @@ func (g *guard) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			if g.cancel != nil {
-				_ = <-g.ended // of no interest any more
+				g.d.log.Debug("repair of redis: left to others", zap.Error(<-g.ended))
 				g.cancel()
 				g.letGo(ctx)
 			}
