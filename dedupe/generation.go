@@ -43,10 +43,10 @@ func parseGeneration(value string) (g generation, ok bool) {
 	if !ok || len(part) != 3 {
 		return generation{}, false
 	}
-	since, bad := strconv.ParseUint(part[1], 10, 63)
-	stamp, worse := strconv.ParseUint(part[2], 10, 63)
-	g = generation{id: part[0], since: int64(since), stamp: int64(stamp)}
-	return g, bad == nil && worse == nil && g.String() == value
+	since, bad := strconv.ParseInt(part[1], 10, 64)
+	stamp, worse := strconv.ParseInt(part[2], 10, 64)
+	g = generation{id: part[0], since: since, stamp: stamp}
+	return g, bad == nil && worse == nil && since >= 0 && stamp >= 0 && g.String() == value
 }
 
 // scriptGeneration puts another head before the stamp and never brings that back, if the value has still the old head.
@@ -69,10 +69,12 @@ const (
 	findDoubt   finding = "doubt" // there is a new connection: a restart or a failover may have cost the last moments
 )
 
-var findings = []finding{findEmpty, findLost, findOlder, findGap, findDoubt}
+var findings = []finding{
+	findEmpty, findLost, findOlder, findGap, findDoubt,
+}
 
-// judge says what a generation tells and what should stand there next. is is nil if there is none. was is what was seen last,
-// zero if nothing. A doubt is the time, in milliseconds, of what gave rise to it, else 0.
+// judge says what a generation tells, and what should stand there next. The first one is what was seen last, zero for
+// nothing; the present one is nil if Redis has none. A doubt is the time, in milliseconds, of what gave rise to it, else 0.
 func judge(was generation, is *generation, now time.Time, doubt int64, ttl time.Duration) (generation, finding) {
 	at := now.UnixMilli()
 	found := findEmpty

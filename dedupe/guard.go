@@ -96,7 +96,7 @@ func (g *guard) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			if g.cancel != nil {
-				<-g.ended
+				g.d.log.Debug("repair of redis: left to others", zap.Error(<-g.ended))
 				g.cancel()
 				g.letGo(ctx)
 			}
@@ -118,11 +118,12 @@ func (g *guard) do(ctx context.Context, cmds []redis.Cmder) {
 
 // look reads the generations, notes in Redis what is to be repaired, and gives them new stamps.
 func (g *guard) look(ctx context.Context) {
-	gets := make([]redis.Cmder, len(g.keys))
+	gets, asked := make([]*redis.StringCmd, len(g.keys)), make([]redis.Cmder, len(g.keys))
 	for i, key := range g.keys {
 		gets[i] = redis.NewStringCmd(ctx, "get", key)
+		asked[i] = gets[i]
 	}
-	g.do(ctx, gets)
+	g.do(ctx, asked)
 	shaken := g.d.shaken.Swap(false) // also by this: what was read is younger than the connection
 	now := time.Now()
 	doubt, settled := int64(0), g.with.Settled == nil || g.with.Settled()
@@ -140,7 +141,7 @@ func (g *guard) look(ctx context.Context) {
 	var steps []step
 	failed := false
 	for i, key := range g.keys {
-		value, err := gets[i].(*redis.StringCmd).Result()
+		value, err := gets[i].Result()
 		var is *generation
 		read, known := parseGeneration(value)
 		switch {
@@ -302,7 +303,6 @@ func (g *guard) letGo(ctx context.Context) {
 func (g *guard) conclude(ctx context.Context, err error) {
 	g.cancel()
 	g.cancel = nil
-	took := time.Since(g.began)
 	switch {
 	case errors.Is(err, context.Canceled):
 		g.d.metrics.repairs[repairInterrupted].Inc()
@@ -323,7 +323,7 @@ func (g *guard) conclude(ctx context.Context, err error) {
 	g.do(ctx, sets) // what isn't noted is repaired once more
 	g.letGo(ctx)
 	g.d.metrics.repairs[repairDone].Inc()
-	g.d.log.Debug("repair of redis done", zap.Duration("took", took))
+	g.d.log.Debug("repair of redis done", zap.Duration("took", time.Since(g.began)))
 }
 
 // isNil tells a key that isn't there from a Sentinel that knows no master.

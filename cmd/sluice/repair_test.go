@@ -168,7 +168,8 @@ func TestRepairGoesOn(t *testing.T) {
 	}
 	r := &repairer{
 		config: &conf, log: zaptest.NewLogger(t),
-		records: prometheus.NewCounter(prometheus.CounterOpts{Name: "records"}), done: prometheus.NewCounter(prometheus.CounterOpts{Name: "done"}),
+		records: prometheus.NewCounter(prometheus.CounterOpts{Name: "records_total", Help: "Records."}),
+		done:    prometheus.NewCounter(prometheus.CounterOpts{Name: "done_total", Help: "Marks."}),
 	}
 	loss := dedupe.Loss{ID: "x", Since: time.Now().Add(-time.Hour)}
 	ctx, cancel := context.WithCancel(t.Context())
