@@ -187,7 +187,7 @@ func requestsTooLarge(t *testing.T, x *trouble) {
 		})
 		large(l, "doesn't fit", "customer", 1_500_000)
 		x.grown(t, `sluice_kafka_produce_errors_total{code="transport"}`)
-		l.awaitType(t, "email_opened", "published", 100) // its neighbours
+		l.awaitType(t, "email_opened", "published", 30) // its neighbours
 		limit("104857600")
 		l.awaitType(t, "email_sent", "published", 20)
 	}).check(t, true, nil)

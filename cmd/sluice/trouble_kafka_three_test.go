@@ -15,7 +15,6 @@ import (
 // TestKafkaThreeBrokers moves leaders, and then takes one of three brokers away: what becomes of a topic depends on the
 // replicas that it has left.
 func TestKafkaThreeBrokers(t *testing.T) {
-	t.Parallel()
 	kafka := testenv.Kafka(t, testenv.WithBrokers(3), testenv.WithConfig("unclean.leader.election.enable", "false"))
 	env := testenv.RealOn(t, kafka)
 	admin := kafka.Admin(t)
@@ -23,8 +22,8 @@ func TestKafkaThreeBrokers(t *testing.T) {
 		kafka.CreateTopic(t, env.Topic(typ), 1, map[string]string{"min.insync.replicas": "2"})
 	}
 	alter(t, admin, "min.insync.replicas", "1", env.Topic("email_clicked"))
-	place(t, kafka, admin, env.Topic("email_opened"), 1, 3)
-	place(t, kafka, admin, env.Topic("email_clicked"), 3)
+	place(t, admin, env.Topic("email_opened"), 1, 3)
+	place(t, admin, env.Topic("email_clicked"), 3)
 	x := &trouble{instance: startProcess(t, env, "SLUICE_SPOOL_DIR="+t.TempDir(), "SLUICE_CREATE_TOPICS=false"), env: env, kafka: kafka}
 
 	t.Run("leaders move", func(t *testing.T) {
@@ -73,7 +72,7 @@ func TestKafkaThreeBrokers(t *testing.T) {
 }
 
 // place puts a topic's only partition on these brokers.
-func place(t *testing.T, kafka *testenv.Cluster, admin *kadm.Client, topic string, brokers ...int32) {
+func place(t *testing.T, admin *kadm.Client, topic string, brokers ...int32) {
 	t.Helper()
 	var req kadm.AlterPartitionAssignmentsReq
 	req.Assign(topic, 0, brokers)
@@ -101,7 +100,7 @@ func lead(t *testing.T, kafka *testenv.Cluster, admin *kadm.Client, topic string
 		t.Fatal(err)
 	}
 	others := slices.DeleteFunc(slices.Clone(topics[topic].Partitions[0].Replicas), func(id int32) bool { return id == int32(broker) })
-	place(t, kafka, admin, topic, append([]int32{int32(broker)}, others...)...)
+	place(t, admin, topic, append([]int32{int32(broker)}, others...)...)
 	testenv.Eventually(t, time.Minute, func() error {
 		set := kadm.TopicsSet{}
 		set.Add(topic, 0)

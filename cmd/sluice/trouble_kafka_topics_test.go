@@ -18,6 +18,7 @@ import (
 
 // TestKafkaTopicTroubles are the troubles of a topic or a user: they share a broker.
 func TestKafkaTopicTroubles(t *testing.T) {
+	t.Parallel()
 	root, limited, throttled := testenv.User{Name: "root", Password: "r"}, testenv.User{Name: "limited", Password: "l"}, testenv.User{Name: "throttled", Password: "t"}
 	kafka := testenv.Kafka(t, testenv.WithSASL(root, limited, throttled), testenv.WithACLs(),
 		testenv.WithConfig("super.users", "User:ANONYMOUS;User:root;User:throttled"), testenv.WithConfig("auto.create.topics.enable", "true"))
@@ -110,7 +111,7 @@ func (x *trouble) takes(t *testing.T, topic string) {
 
 func deletedTopic(t *testing.T, x *trouble, admin *kadm.Client) {
 	var gone time.Time
-	l := x.during(t, func(l *posts) {
+	l := x.during(t, func(*posts) {
 		gone = erase(t, x, admin, x.env.Topic("email_sent"))
 		x.takes(t, x.env.Topic("email_sent"))
 	})
@@ -121,7 +122,7 @@ func deletedTopic(t *testing.T, x *trouble, admin *kadm.Client) {
 func deletedTopicElsewhere(t *testing.T, x *trouble, admin *kadm.Client) {
 	topic := x.env.Topic("email_sent")
 	var gone time.Time
-	l := x.during(t, func(l *posts) {
+	l := x.during(t, func(*posts) {
 		gone = erase(t, x, admin, topic)
 		x.kafka.AutoCreate(t, topic)
 		x.takes(t, topic)
@@ -203,7 +204,7 @@ func tooLargeForAll(t *testing.T, x *trouble, admin *kadm.Client) {
 
 func partitionsRaised(t *testing.T, x *trouble, admin *kadm.Client) {
 	topic := x.env.Topic("email_sent")
-	l := x.during(t, func(l *posts) {
+	l := x.during(t, func(*posts) {
 		if _, err := admin.UpdatePartitions(t.Context(), 6, topic); err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +280,7 @@ func throttledUser(t *testing.T, x *trouble, admin *kadm.Client) {
 	l := x.during(t, func(l *posts) {
 		quota(false)
 		x.grown(t, "sluice_kafka_throttled_seconds_total")
-		l.await(t, "spooled", 100)
+		l.await(t, "spooled", 30)
 		quota(true)
 	})
 	l.check(t, true, nil)
