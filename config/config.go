@@ -91,16 +91,18 @@ type Topics struct {
 
 // Dedupe says how an event that comes again is recognised.
 type Dedupe struct {
-	RedisURL       URL           `name:"redis-url" default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis or Valkey: redis://, rediss:// (TLS) or unix://, and redis+cluster://, redis+sentinel:// or their rediss+ forms."`
-	RedisPassword  Secret        `name:"redis-password" placeholder:"SECRET" shown:"none" help:"Password for Redis, in place of one in redis-url."`
-	RedisPrefix    string        `name:"redis-prefix" default:"slu:" placeholder:"TEXT" help:"What all keys in Redis begin with. Installations that share a Redis need different ones."`
-	RedisTimeout   time.Duration `name:"redis-timeout" default:"150ms" min:"10ms" max:"2s" help:"Longest time to connect to Redis, and for one read or write."`
-	ClaimTimeout   time.Duration `name:"claim-timeout" default:"200ms" min:"10ms" help:"Part of request-timeout that asking Redis may take."`
-	DedupeTTL      time.Duration `name:"dedupe-ttl" default:"192h" min:"1m" help:"How long an event is remembered. Keep it above the 168h for which the sender retries."`
-	DedupeID       string        `name:"dedupe-id" default:"event_id" oneof:"event_id,delivery_id" help:"What makes two requests the same: the event_id of the body, or the X-CIO-Delivery-ID header. The header is outside the signature and may recur on different events."`
-	DedupeLease    time.Duration `name:"dedupe-lease" default:"60s" min:"10s" max:"1h" why:"it has to outlast a request, and a crashed instance's events wait for it" help:"How long an event being published is reserved for the instance that publishes it."`
-	DedupeWhenDown string        `name:"dedupe-when-down" default:"open" oneof:"open,closed" help:"While Redis is away, publish without asking (open; a retry may be stored twice) or answer 503 (closed)."`
-	Instance       string        `name:"instance" placeholder:"NAME" shown:"the host's name" help:"Name of this instance, different for each. One that restarts under its old name recognises its own reservations."`
+	RedisURL         URL           `name:"redis-url" default:"redis://127.0.0.1:6379/0" placeholder:"URL" help:"Redis or Valkey: redis://, rediss:// (TLS) or unix://, and redis+cluster://, redis+sentinel:// or their rediss+ forms."`
+	RedisPassword    Secret        `name:"redis-password" placeholder:"SECRET" shown:"none" help:"Password for Redis, in place of one in redis-url."`
+	RedisPrefix      string        `name:"redis-prefix" default:"slu:" placeholder:"TEXT" help:"What all keys in Redis begin with. Installations that share a Redis need different ones."`
+	RedisTimeout     time.Duration `name:"redis-timeout" default:"150ms" min:"10ms" max:"2s" help:"Longest time to connect to Redis, and for one read or write."`
+	ClaimTimeout     time.Duration `name:"claim-timeout" default:"200ms" min:"10ms" help:"Part of request-timeout that asking Redis may take."`
+	DedupeTTL        time.Duration `name:"dedupe-ttl" default:"192h" min:"1m" help:"How long an event is remembered. Keep it above the 168h for which the sender retries."`
+	DedupeID         string        `name:"dedupe-id" default:"event_id" oneof:"event_id,delivery_id" help:"What makes two requests the same: the event_id of the body, or the X-CIO-Delivery-ID header. The header is outside the signature and may recur on different events."`
+	DedupeLease      time.Duration `name:"dedupe-lease" default:"60s" min:"10s" max:"1h" why:"it has to outlast a request, and a crashed instance's events wait for it" help:"How long an event being published is reserved for the instance that publishes it."`
+	DedupeWhenDown   string        `name:"dedupe-when-down" default:"open" oneof:"open,closed" help:"While Redis is away, publish without asking (open; a retry may be stored twice) or answer 503 (closed)."`
+	DedupeRepair     bool          `name:"dedupe-repair" default:"true" negatable:"" help:"When Redis has lost its data, or is new, mark again in the background what the topics hold. It needs the right to read them."`
+	DedupeRepairRate int           `name:"dedupe-repair-rate" default:"5000" min:"1" help:"Most marks a second of a repair."`
+	Instance         string        `name:"instance" placeholder:"NAME" shown:"the host's name" help:"Name of this instance, different for each. One that restarts under its old name recognises its own reservations."`
 }
 
 // Spool says where batches are written down before they are sent.

@@ -102,7 +102,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Dedupe: Dedupe{
 			RedisURL: cfg.RedisURL, RedisPrefix: "slu:", RedisTimeout: 150 * time.Millisecond, ClaimTimeout: 200 * time.Millisecond,
-			DedupeTTL: 192 * time.Hour, DedupeID: "event_id", DedupeLease: time.Minute, DedupeWhenDown: "open", Instance: "test-host",
+			DedupeTTL: 192 * time.Hour, DedupeID: "event_id", DedupeLease: time.Minute, DedupeWhenDown: "open", DedupeRepair: true, DedupeRepairRate: 5000, Instance: "test-host",
 		},
 		Spool: Spool{SpoolAfter: 500 * time.Millisecond, SpoolMaxBytes: 1 << 30},
 		Log:   Log{LogLevel: "info"},
@@ -141,7 +141,7 @@ func samples() map[string]string {
 		"partitions": "6", "replication": "3", "retention": "unlimited", "create_topics": "false",
 		"topic_overrides": "email_sent:partitions=12,retention=200h;push_sent:replication=2", "redis_url": "rediss://redis.example:6380/1",
 		"redis_password": "redis-password", "redis_prefix": "x:", "redis_timeout": "100ms", "claim_timeout": "300ms", "dedupe_ttl": "200h",
-		"dedupe_id": "delivery_id", "dedupe_lease": "30s", "dedupe_when_down": "closed", "instance": "one", "spool_dir": "/var/lib/sluice", "spool_after": "700ms", "spool_max_bytes": "2GiB", "log_level": "debug", "log_format": "json",
+		"dedupe_id": "delivery_id", "dedupe_lease": "30s", "dedupe_when_down": "closed", "dedupe_repair": "false", "dedupe_repair_rate": "70", "instance": "one", "spool_dir": "/var/lib/sluice", "spool_after": "700ms", "spool_max_bytes": "2GiB", "log_level": "debug", "log_format": "json",
 	}
 }
 

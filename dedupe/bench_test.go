@@ -147,7 +147,7 @@ func ways() []way {
 
 func benchClient(b *testing.B, url string) redis.UniversalClient {
 	b.Helper()
-	client, err := newClient(Options{URL: url, Timeout: 5 * time.Second})
+	client, err := newClient(Options{URL: url, Timeout: 5 * time.Second}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

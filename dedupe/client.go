@@ -10,8 +10,8 @@ import (
 )
 
 // newClient makes the go-redis client of the URL. Nothing is dialled yet. The client is a *redis.ClusterClient for
-// +cluster URLs, a *redis.Client else.
-func newClient(o Options) (redis.UniversalClient, error) {
+// +cluster URLs, a *redis.Client else. connected, if not nil, is called for each new connection.
+func newClient(o Options, connected func()) (redis.UniversalClient, error) {
 	u, err := parseURL(o.URL)
 	if err != nil {
 		return nil, err
@@ -33,6 +33,9 @@ func newClient(o Options) (redis.UniversalClient, error) {
 	u.PoolSize = 32 // a node has one flight and at times a check; after as many failed dials go-redis fails without dialling for up to 1 s
 	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	u.DisableIdentity = true // CLIENT SETINFO: a round trip a connection, unknown before Redis 7.2
+	if connected != nil {
+		u.OnConnect = func(context.Context, *redis.Conn) error { connected(); return nil }
+	}
 	return redis.NewUniversalClient(u), nil
 }
 

@@ -43,6 +43,11 @@ type Deduper struct {
 	dropped     atomic.Int64 // confirms, over the whole life
 	foreignSeen atomic.Int64
 
+	stopGuard  context.CancelFunc // nil without a guard
+	guardWake  chan struct{}      // holds one: a master is back
+	shaken     atomic.Bool        // there is a new connection since the guard's last look
+	unrepaired atomic.Bool        // Redis has lost data, and the repair isn't done
+
 	closing atomic.Bool
 	drained chan struct{}   // holds one: closing, and nothing is left to tell
 	stop    chan struct{}   // closed: goroutines return
@@ -61,22 +66,23 @@ func New(options Options) (*Deduper, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(o)
-	if err != nil {
-		return nil, err
-	}
 	d := &Deduper{
-		opt: o, log: o.Log.Named("dedupe"), client: client, tokens: t,
+		opt: o, log: o.Log.Named("dedupe"), tokens: t,
 		recent:      newRecent(o.Recent, o.MaxPending, o.TTL),
 		epoch:       time.Now(),
 		leaseMillis: o.Lease.Milliseconds(), ttlMillis: o.TTL.Milliseconds(),
 		lanes:   make(map[string]*lane),
 		drained: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
+
+		guardWake: make(chan struct{}, 1),
 	}
-	d.cluster, _ = client.(*redis.ClusterClient)
+	if d.client, err = newClient(o, func() { d.shaken.Store(true) }); err != nil {
+		return nil, err
+	}
+	d.cluster, _ = d.client.(*redis.ClusterClient)
 	if d.metrics, err = newMetrics(o.Registerer, d); err != nil {
-		return nil, errors.Join(fmt.Errorf("dedupe: registering metrics: %w", err), client.Close())
+		return nil, errors.Join(fmt.Errorf("dedupe: registering metrics: %w", err), d.client.Close())
 	}
 	d.life, d.kill = context.WithCancel(context.Background())
 	d.mainLane = d.startLane("")
@@ -196,11 +202,18 @@ type State struct {
 	Reason string
 	// PendingConfirms are kept deliveries whose mark isn't written yet; Unsettled are claims handed out.
 	PendingConfirms, Unsettled int
+	// Dropped are kept deliveries that Redis will never be told of, over the whole life.
+	Dropped int
+	// Unrepaired: Redis has lost data, and the topics haven't been read again to their end; see [Deduper.Guard].
+	Unrepaired bool
 }
 
 // State returns the present state without asking Redis.
 func (d *Deduper) State() State {
-	s := State{Up: true, PendingConfirms: int(d.confirms.Load()), Unsettled: d.recent.unsettled()}
+	s := State{
+		Up: true, PendingConfirms: int(d.confirms.Load()), Unsettled: d.recent.unsettled(), Dropped: int(d.dropped.Load()),
+		Unrepaired: d.unrepaired.Load(),
+	}
 	d.lanesMu.RLock()
 	defer d.lanesMu.RUnlock()
 	look := func(l *lane) {
@@ -221,6 +234,9 @@ func (d *Deduper) State() State {
 func (d *Deduper) Close(ctx context.Context) error {
 	if !d.closing.CompareAndSwap(false, true) {
 		return ErrClosed
+	}
+	if d.stopGuard != nil {
+		d.stopGuard()
 	}
 	before := d.dropped.Load()
 	if d.tellings.Load() > 0 {

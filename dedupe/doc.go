@@ -27,6 +27,12 @@
 // [Closed] ones are refused with [ErrUnavailable]. A memory of the IDs that this process has claimed or kept lately
 // goes on telling duplicates. Confirms wait, bounded, and are written when Redis is back.
 //
+// # Redis has lost data
+//
+// With [Deduper.Guard], a key that every instance refreshes is looked at every few seconds and whenever Redis is back. It
+// tells from when on marks may be missing, and holds that until a repair has been done, whoever does it and however often
+// it is begun anew.
+//
 // # URLs
 //
 //	redis://[user:password@]host[:6379][/db]
@@ -55,6 +61,6 @@
 //
 // # What it does not do
 //
-// It knows nothing of Kafka, HTTP or events. It doesn't notice that Redis has lost data, and reads no topics: whoever
-// does gives their ids to a [Marker]. It never evicts: set maxmemory-policy noeviction, or Redis forgets what was kept.
+// It knows nothing of Kafka, HTTP or events. It notices that Redis has lost data ([Deduper.Guard]), but reads no topics:
+// whoever does gives their ids to a [Marker]. It never evicts: set maxmemory-policy noeviction, or Redis forgets what was kept.
 package dedupe

@@ -48,6 +48,8 @@ const (
 	markBodyHash     = "~b" // hash of the body
 	markBothHash     = "~h" // hash of the delivery header, a zero byte, and the body
 	markProbe        = "~p" // not an ID: the keys that the breaker's probe writes
+	markGeneration   = "~g" // not an ID: the keys that tell whether Redis has lost data
+	markRepair       = "~l" // not an ID: the lease of who repairs that
 )
 
 // maxPlain is the length in bytes up to which an ID is kept readable.

@@ -330,6 +330,10 @@ func (l *lane) regain() {
 	}
 	l.d.downLanes.Add(-1)
 	l.d.log.Info("redis is back", zap.Duration("after", time.Since(o.since)), zap.String("kind", string(o.why)), zap.Int("to_write", waiting))
+	select {
+	case l.d.guardWake <- struct{}{}:
+	default:
+	}
 	l.signal()
 }
 

@@ -47,7 +47,7 @@ func Lookup(ctx context.Context, options Options, id string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	client, err := newClient(o)
+	client, err := newClient(o, nil)
 	if err != nil {
 		return Entry{}, err
 	}

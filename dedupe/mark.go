@@ -75,7 +75,7 @@ func NewMarker(options Options) (*Marker, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(o)
+	client, err := newClient(o, nil)
 	if err != nil {
 		return nil, err
 	}

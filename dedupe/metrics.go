@@ -26,6 +26,13 @@ const (
 	dropClosed  = "closed"  // not written before the end
 )
 
+// Values of the label result of dedupe_repairs_total.
+const (
+	repairDone        = "done"
+	repairFailed      = "failed"
+	repairInterrupted = "interrupted" // another loss, or another instance has taken over
+)
+
 // metrics are this package's, all with bounded labels.
 type metrics struct {
 	commands  prometheus.Histogram
@@ -36,6 +43,8 @@ type metrics struct {
 	leaseLost prometheus.Counter
 	foreign   prometheus.Counter
 	renewals  prometheus.Counter
+	losses    map[finding]prometheus.Counter
+	repairs   map[string]prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, d *Deduper) (*metrics, error) {
@@ -49,7 +58,15 @@ func newMetrics(reg prometheus.Registerer, d *Deduper) (*metrics, error) {
 		Name: "sluice_dedupe_confirms_dropped_total",
 		Help: "Kept deliveries that Redis was never told of: a later retry of one may be published again.",
 	}, []string{"reason"})
+	losses := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_dedupe_losses_total", Help: "Times that Redis was found to have lost data, or perhaps to have, by what told it.",
+	}, []string{"found"})
+	repairs := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_dedupe_repairs_total", Help: "Repairs of what Redis had lost, by result.",
+	}, []string{"result"})
 	m := &metrics{
+		losses:  map[finding]prometheus.Counter{},
+		repairs: map[string]prometheus.Counter{},
 		commands: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_redis_pipeline_commands", Help: "Commands per round trip to Redis.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
@@ -82,9 +99,23 @@ func newMetrics(reg prometheus.Registerer, d *Deduper) (*metrics, error) {
 	for _, r := range []string{dropFull, dropExpired, dropRefused, dropClosed} {
 		m.dropped[r] = dropped.WithLabelValues(r)
 	}
+	for _, f := range findings {
+		m.losses[f] = losses.WithLabelValues(string(f))
+	}
+	for _, r := range []string{repairDone, repairFailed, repairInterrupted} {
+		m.repairs[r] = repairs.WithLabelValues(r)
+	}
 	if reg == nil {
 		return m, nil
 	}
+	unrepaired := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_dedupe_unrepaired", Help: "1 while Redis has lost data and the topics haven't been read again to their end.",
+	}, func() float64 {
+		if d.unrepaired.Load() {
+			return 1
+		}
+		return 0
+	})
 	up := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_redis_up", Help: "1 while Redis (every master of a cluster) answers and takes writes.",
 	}, func() float64 {
@@ -102,6 +133,7 @@ func newMetrics(reg prometheus.Registerer, d *Deduper) (*metrics, error) {
 	var errs []error
 	for _, c := range []prometheus.Collector{
 		up, pending, unsettled, m.commands, errorsTotal, claims, dropped, m.skipped, m.leaseLost, m.foreign, m.renewals,
+		losses, repairs, unrepaired,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

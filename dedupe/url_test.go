@@ -119,7 +119,7 @@ func TestParseURLRefuses(t *testing.T) {
 func TestClientSettings(t *testing.T) {
 	for _, url := range []string{"redis://u:old@h", "redis+cluster://u:old@h", "redis+sentinel://su:sp@h?master_name=m&username=u&password=old"} {
 		t.Run(url, func(t *testing.T) {
-			client, err := newClient(Options{URL: url, Password: "new", Timeout: 150 * time.Millisecond})
+			client, err := newClient(Options{URL: url, Password: "new", Timeout: 150 * time.Millisecond}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"sluice/publisher/balance"
 	"sluice/publisher/connect"
 )
 
@@ -36,7 +37,10 @@ type Options struct {
 	Spool *SpoolOptions
 	// Kept, if not nil, is told of each message that an earlier process has left in the spool, when it is sent: it may not
 	// have been marked as kept yet. It must not block.
-	Kept     func(Kept)
+	Kept func(Kept)
+	// Book is told where messages go that are kept, and what the spool held; it has them in flight when they are given to
+	// Publish. What Publish or [Message.Late] tells to be NotKept is their caller's to account for.
+	Book     *balance.Book
 	Log      *zap.Logger
 	Registry prometheus.Registerer
 
@@ -101,6 +105,9 @@ func (o Options) validate() (Options, error) {
 	}
 	if o.Key == "" {
 		o.Key = KeyCustomer
+	}
+	if o.Book == nil {
+		o.Book = new(balance.Book)
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"sluice/publisher/balance"
 	"sluice/publisher/idempotent"
 	"sluice/publisher/spool"
 )
@@ -23,6 +25,10 @@ const (
 	endingAbove = 512
 	// endingWithin is how lately Kafka must have taken a message for that.
 	endingWithin = time.Second
+	// slowFor is how long a topic's way leads over the disk after its last event, if Kafka was slow to take that.
+	slowFor = 2 * time.Second
+	// parkedMost bounds the messages that are held in memory because nobody takes them.
+	parkedMost = 1000
 	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
 	drainPause = 250 * time.Millisecond
 	// waitingMost bounds the messages that wait for the disk.
@@ -41,8 +47,9 @@ type outbox struct {
 	waiting  []*letter // to be written
 	wake     chan struct{}
 	backlogs map[string]*backlog // by topic; those with anything in them
-	size     int                 // messages in all of them
 	restored uint64              // the greatest number that an earlier process has left
+
+	parked atomic.Int64 // messages that neither their topic nor the dead-letter topic takes
 }
 
 // errSlowDisk: more waits for the disk than may.
@@ -66,7 +73,10 @@ type backlog struct {
 	writing int       // on their way to the disk
 	numbers rising    // on disk
 	busy    int       // with the producer, in that order
-	took    time.Time // when Kafka last took one
+	took    time.Time // when Kafka last took one; at first, when it began
+	// quick: Kafka took that one soon enough for the next to go there directly. Until then it is no end that none are
+	// left: with a Kafka that is slow, each new event would wait for it in vain.
+	quick bool
 	// ending: few are left. What is new waits a moment for the end instead of going behind, or there would never be one.
 	ending bool
 	over   chan struct{} // closed at the end
@@ -199,8 +209,9 @@ func (o *outbox) write(group []*letter) {
 		gone := l.left
 		l.backlog.writing--
 		if err == nil {
+			// Before it can be sent.
+			o.p.opts.Book.Move(balance.InFlight, balance.Spooled)
 			l.backlog.numbers.push(first + uint64(i))
-			o.size++
 		}
 		o.mu.Unlock()
 		l.backlog.tell()
@@ -239,7 +250,7 @@ func (o *outbox) backlogOf(topic string) *backlog {
 }
 
 func (o *outbox) newBacklog(topic string) *backlog {
-	b := &backlog{topic: topic, over: make(chan struct{}), news: make(chan struct{}, 1)}
+	b := &backlog{topic: topic, took: time.Now(), over: make(chan struct{}), news: make(chan struct{}, 1)}
 	o.backlogs[topic] = b
 	return b
 }
@@ -252,17 +263,19 @@ func (o *outbox) restore(topic string, number uint64) {
 		b = o.newBacklog(topic)
 	}
 	b.numbers.push(number)
-	o.size++
 	o.restored = number
 }
 
-// resume begins to send what restore was told of.
-func (o *outbox) resume() {
+// resume begins to send what restore was told of, and says how many messages that are.
+func (o *outbox) resume() (messages int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.backlogs {
+		o.p.opts.Book.Recover(b.numbers.size)
+		messages += b.numbers.size
 		o.p.topics.wg.Go(func() { o.drain(o.p.topics.life, b) })
 	}
+	return messages
 }
 
 func (b *backlog) tell() {
@@ -287,6 +300,7 @@ func (o *outbox) drain(ctx context.Context, b *backlog) {
 		if len(taken) == 0 {
 			select {
 			case <-b.news:
+			case <-time.After(slowFor):
 			case <-ctx.Done():
 			}
 			continue
@@ -312,8 +326,8 @@ func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	left := b.numbers.size + b.writing + b.busy
-	b.ending = left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove
-	if left == 0 {
+	b.ending = b.quick && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
+	if left == 0 && (b.quick || time.Since(b.took) >= slowFor) {
 		delete(o.backlogs, b.topic)
 		close(b.over)
 		return nil, true
@@ -339,6 +353,9 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	if err != nil {
 		// It won't get better, and mustn't keep the others.
 		o.p.log.Error("an event that was kept on disk can't be read and stays there", zap.Uint64("number", number), zap.Error(err))
+		if errors.Is(err, spool.ErrDamaged) {
+			o.p.opts.Book.Move(balance.Spooled, balance.Lost)
+		}
 		o.ended(b, time.Time{})
 		return nil
 	}
@@ -347,15 +364,17 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	}
 	r := o.p.recordOf(m)
 	r.Entry = number
+	handed := time.Now()
 	r.Late = func(err error) {
-		if err != nil && !errors.Is(err, idempotent.ErrUnresolved) {
-			o.p.topics.wg.Go(func() {
-				o.p.republish(ctx, r, err)
-				o.ended(b, time.Now())
-			})
-			return
+		switch {
+		case err == nil:
+			o.p.opts.Book.Move(balance.Spooled, account(meant(r)))
+			o.ended(b, handed)
+		case errors.Is(err, idempotent.ErrUnresolved):
+			o.ended(b, time.Time{}) // the next process goes on
+		default:
+			o.p.topics.wg.Go(func() { o.replace(ctx, b, r, err) })
 		}
-		o.ended(b, time.Now())
 	}
 	find, cancel := context.WithTimeout(ctx, findFor)
 	defer cancel()
@@ -366,19 +385,35 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	return o.p.prod.ProduceLater(topic, o.p.partition(r, n), r)
 }
 
-// ended takes note that a message has left the producer.
-func (o *outbox) ended(b *backlog, now time.Time) {
-	o.mu.Lock()
-	b.busy--
-	b.took = now
-	o.size--
-	o.mu.Unlock()
-	b.tell()
+// replace finds another place for a record of the backlog that its topic doesn't take. The backlog doesn't wait for that,
+// unless too many do.
+func (o *outbox) replace(ctx context.Context, b *backlog, r *idempotent.Record, cause error) {
+	alone := o.parked.Add(1) <= parkedMost
+	if alone {
+		o.ended(b, time.Time{})
+	}
+	o.p.opts.Book.Move(balance.Spooled, account(o.p.republish(ctx, r, cause)))
+	o.parked.Add(-1)
+	if !alone {
+		o.ended(b, time.Time{})
+	}
 }
 
-// count is how many messages are on disk and not yet in Kafka.
-func (o *outbox) count() int {
+// begin has the topic's events go by way of the disk until Kafka takes them quickly again.
+func (o *outbox) begin(topic string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.size
+	o.backlogOf(topic)
+}
+
+// ended takes note that a message has left the producer. handed is when it went there, zero if Kafka hasn't taken it.
+func (o *outbox) ended(b *backlog, handed time.Time) {
+	o.mu.Lock()
+	b.busy--
+	if !handed.IsZero() {
+		b.took = time.Now()
+		b.quick = b.took.Sub(handed) < o.p.opts.Spool.After/2
+	}
+	o.mu.Unlock()
+	b.tell()
 }

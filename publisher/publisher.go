@@ -10,6 +10,7 @@ import (
 	kafka "github.com/segmentio/kafka-go"
 	"go.uber.org/zap"
 
+	"sluice/publisher/balance"
 	"sluice/publisher/connect"
 	"sluice/publisher/idempotent"
 	"sluice/publisher/spool"
@@ -101,7 +102,8 @@ func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 	o, err := p.publish(kafkas, m)
 	switch {
 	case errors.Is(err, idempotent.ErrWritten):
-		return p.synced(ctx, err)
+		p.outbox.begin(p.topicOf(m))
+		return p.synced(ctx, m, err)
 	case o == NotKept && !errors.Is(err, idempotent.ErrLeaseLost):
 		return p.outbox.keep(ctx, m)
 	}
@@ -109,12 +111,13 @@ func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 }
 
 // synced makes what is written down durable. Until it is, nobody can rely on it; its outcome is followed either way.
-func (p *Publisher) synced(ctx context.Context, cause error) (Outcome, error) {
+func (p *Publisher) synced(ctx context.Context, m *Message, cause error) (Outcome, error) {
 	done := make(chan error, 1)
 	p.topics.wg.Go(func() { done <- p.spool.Sync() })
 	select {
 	case err := <-done:
 		if err == nil {
+			p.opts.Book.Advance(&m.at, balance.Spooled)
 			return Spooled, nil
 		}
 		p.log.Error("an event under way can't be kept on disk as well", zap.Error(err))
@@ -134,6 +137,7 @@ func (p *Publisher) publish(ctx context.Context, m *Message) (Outcome, error) {
 	var refused *idempotent.RefusedError
 	switch {
 	case err == nil:
+		p.opts.Book.Move(balance.InFlight, balance.Published)
 		return Published, nil
 	case errors.As(err, &refused):
 		p.log.Error("record refused for good; it becomes a dead letter", zap.String("topic", topic), zap.Error(err))
@@ -153,6 +157,7 @@ func (p *Publisher) setAside(ctx context.Context, m *Message, reason, step strin
 		}
 		return failed(err)
 	}
+	p.opts.Book.Move(balance.InFlight, balance.DeadLettered)
 	return DeadLettered, nil
 }
 
@@ -220,23 +225,40 @@ func failed(err error) (Outcome, error) {
 // late deals with a late outcome: the message's owner is told, or, if the record was left to the spool, it is put
 // elsewhere when its partition doesn't take it.
 func (p *Publisher) late(r *idempotent.Record, m *Message, kept Outcome) func(error) {
-	return func(err error) {
-		switch {
-		case r.Kept() && err != nil:
-			if !errors.Is(err, idempotent.ErrUnresolved) {
-				p.topics.wg.Go(func() {
-					if p.republish(p.topics.life, r, err) && m.Late != nil {
-						m.Late(kept)
-					}
-				})
-			}
-		case m.Late == nil:
-		case err == nil:
-			m.Late(kept)
-		case errors.Is(err, idempotent.ErrUnresolved):
-			m.Late(Unknown)
-		default:
-			m.Late(NotKept)
+	tell := func(o Outcome) {
+		p.opts.Book.Advance(&m.at, account(o))
+		if m.Late != nil && o != Spooled { // left to the next process, which says that it is kept
+			m.Late(o)
 		}
+	}
+	return func(err error) {
+		unresolved := errors.Is(err, idempotent.ErrUnresolved)
+		switch {
+		case err == nil:
+			tell(kept)
+		case r.Kept() && unresolved:
+			tell(Spooled)
+		case r.Kept():
+			p.topics.wg.Go(func() { tell(p.republish(p.topics.life, r, err)) })
+		case unresolved:
+			tell(Unknown)
+		default:
+			tell(NotKept)
+		}
+	}
+}
+
+// account is the account of what is kept. What isn't is for the caller to account for, who is told of it: until then it is
+// in flight.
+func account(o Outcome) balance.Account {
+	switch o {
+	case Published:
+		return balance.Published
+	case DeadLettered:
+		return balance.DeadLettered
+	case Spooled:
+		return balance.Spooled
+	default:
+		return balance.InFlight
 	}
 }

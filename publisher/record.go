@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/event"
+	"sluice/publisher/balance"
 	"sluice/publisher/idempotent"
 )
 
@@ -50,6 +51,8 @@ type Message struct {
 	// Late is called exactly once if, and only if, Publish has returned
 	// [Unknown], with the final outcome.
 	Late func(Outcome)
+
+	at balance.Account // the book's
 }
 
 // eventRecord builds the record for the event's own topic.
@@ -123,9 +126,12 @@ func setAside(r *idempotent.Record, reason, step string, cause error, now time.T
 }
 
 // recordOf builds the record that the message becomes, on the topic that topicOf names.
-func (p *Publisher) recordOf(m *Message) *idempotent.Record {
+func (p *Publisher) recordOf(m *Message) *idempotent.Record { return p.recordAt(m, time.Now()) }
+
+// recordAt is recordOf at another time than now, which a dead letter carries.
+func (p *Publisher) recordAt(m *Message, at time.Time) *idempotent.Record {
 	if m.Reject != "" {
-		return p.deadLetter(m, string(m.Reject), "parse", m.RejectCause, time.Now())
+		return p.deadLetter(m, string(m.Reject), "parse", m.RejectCause, at)
 	}
 	return p.eventRecord(m)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"sluice/publisher/balance"
 	"sluice/publisher/idempotent"
 	"sluice/publisher/spool"
 )
@@ -21,6 +22,8 @@ type SpoolOptions struct {
 	MaxBytes int64
 	// After is how long Kafka may take for a message before it is kept on disk (default 500 ms).
 	After time.Duration
+	// Alone leaves what other instances have left alone.
+	Alone bool
 }
 
 // Kept is a delivery that an earlier process of this instance has published, or whose batch it had written down: this
@@ -39,8 +42,13 @@ const (
 // recoveredMost is how many of the messages that wait on disk [Publisher.Recovered] tells of, the newest.
 const recoveredMost = 100_000
 
-// resumePause is how long to wait before a restored record that can't be sent is tried again.
-const resumePause = time.Second
+const (
+	// resumePause is how long to wait before a restored record that can't be sent is tried again.
+	resumePause = time.Second
+	// refusedPause is that, at most, for one that the dead-letter topic refuses too: each time it is longer, since such
+	// records are large, and only an operator can help.
+	refusedPause = 30 * time.Second
+)
 
 // openSpool reads what an earlier process has left: everything that it returns is on disk.
 func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
@@ -49,7 +57,7 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 		return nil, nil
 	}
 	log, err := spool.Open(spool.Options{
-		Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Log: p.log.Named("spool"), Registry: p.opts.Registry,
+		Dir: o.Dir, Instance: o.Instance, MaxBytes: o.MaxBytes, Alone: o.Alone, Log: p.log.Named("spool"), Registry: p.opts.Registry,
 	})
 	if err != nil {
 		return nil, err
@@ -74,7 +82,6 @@ func (p *Publisher) openSpool() ([]*idempotent.Restored, error) {
 			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "sluice", Subsystem: "spool", Name: name, Help: help}, value)
 		}
 		p.opts.Registry.MustRegister(
-			gauge("events", "Events kept on disk that haven't been handed to Kafka.", func() float64 { return float64(p.outbox.count()) }),
 			gauge("bytes", "Size of the spool on disk.", func() float64 { n, _ := log.Size(); return float64(n) }),
 			gauge("unsettled", "Entries of the spool, batches and events, that Kafka isn't known to have.", func() float64 { _, n := log.Size(); return float64(n) }),
 		)
@@ -138,21 +145,25 @@ func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored)
 		records += len(b.Records)
 		for _, r := range b.Records {
 			r.Late = func(err error) {
-				if err == nil || errors.Is(err, idempotent.ErrUnresolved) {
-					return // Kafka has it, or it stays in the spool
+				switch {
+				case err == nil:
+					p.opts.Book.Move(balance.Spooled, account(meant(r)))
+					return
+				case errors.Is(err, idempotent.ErrUnresolved):
+					return // it stays in the spool
 				}
-				p.topics.wg.Go(func() { p.republish(ctx, r, err) })
+				p.topics.wg.Go(func() { p.opts.Book.Move(balance.Spooled, account(p.republish(ctx, r, err))) })
 			}
 		}
 	}
 	if records > 0 {
 		p.log.Info("sending again what was under way when this instance ended", zap.Int("batches", len(restored)), zap.Int("records", records))
 	}
+	p.opts.Book.Recover(records)
 	p.prod.Restore(restored)
-	if n := p.outbox.count(); n > 0 {
+	if n := p.outbox.resume(); n > 0 {
 		p.log.Info("sending what was kept on disk when this instance ended", zap.Int("events", n))
 	}
-	p.outbox.resume()
 	p.topics.wg.Go(func() { p.outbox.run(ctx) })
 	p.topics.wg.Go(func() {
 		tick := time.NewTicker(time.Second)
@@ -171,10 +182,11 @@ func (p *Publisher) resume(ctx context.Context, restored []*idempotent.Restored)
 }
 
 // republish finds another place for a restored record that its partition didn't take: nobody else will, since it was
-// marked as kept. It goes on until there is one, or until ctx ends: then it returns false.
-func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause error) (placed bool) {
+// marked as kept. It goes on until there is one, or until ctx ends: then it is Spooled still.
+func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause error) Outcome {
 	original := r.Headers
 	dead := strings.HasPrefix(r.Tag, tagDeadLetter)
+	pause := resumePause
 	for ctx.Err() == nil {
 		next := &idempotent.Record{Key: r.Key, Value: r.Value, Headers: slices.Clone(original), Tag: r.Tag, Instead: r}
 		refused, is := errors.AsType[*idempotent.RefusedError](cause)
@@ -190,16 +202,29 @@ func (p *Publisher) republish(ctx context.Context, r *idempotent.Record, cause e
 			_, err = p.produce(ctx, header(r, headerEventType), next)
 		}
 		if err == nil {
-			return true
+			return meant(next)
 		}
-		p.log.Warn("a record that is kept on disk can't be placed yet", zap.Error(err))
+		if _, is := errors.AsType[*idempotent.RefusedError](err); is && dead {
+			p.log.Error("an event stays on disk, since the dead-letter topic refuses it too: raise that topic's max.message.bytes", zap.Error(err))
+			pause = min(2*pause, refusedPause)
+		} else {
+			p.log.Warn("a record that is kept on disk can't be placed yet", zap.Error(err))
+		}
 		cause, r = err, next
 		select {
 		case <-ctx.Done():
-		case <-time.After(resumePause):
+		case <-time.After(pause):
 		}
 	}
-	return false
+	return Spooled
+}
+
+// meant is what becomes of a record of the spool once Kafka has it.
+func meant(r *idempotent.Record) Outcome {
+	if strings.HasPrefix(r.Tag, tagDeadLetter) {
+		return DeadLettered
+	}
+	return Published
 }
 
 // produceTo hands the record to one of the special topics.

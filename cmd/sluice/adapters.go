@@ -7,6 +7,7 @@ import (
 	"sluice/event"
 	"sluice/ingest"
 	"sluice/publisher"
+	"sluice/publisher/balance"
 )
 
 // identify is the delivery's id for dedupe. A body that isn't a whole JSON
@@ -20,22 +21,35 @@ func identify(mode dedupe.Mode, d *ingest.Delivery) string {
 	return dedupe.Identify(mode, id, d.CIODeliveryID, d.Body)
 }
 
-// deduper is package dedupe as package ingest wants it.
+// deduper is package dedupe as package ingest wants it. What comes here is accepted.
 type deduper struct {
 	inner *dedupe.Deduper
 	mode  dedupe.Mode
+	book  *balance.Book
 }
 
 func (a deduper) Claim(ctx context.Context, d *ingest.Delivery) (ingest.Claim, error) {
+	a.book.Accept()
+	at := balance.Refused // also after a panic
+	defer func() { a.book.Move(balance.InFlight, at) }()
 	c, err := a.inner.Claim(ctx, identify(a.mode, d))
 	if err != nil {
 		return nil, err
 	}
-	return claim{c}, nil
+	switch c.Verdict() {
+	case dedupe.Duplicate, dedupe.DuplicateDeadLetter:
+		at = balance.Duplicate
+	default:
+		at = balance.InFlight
+	}
+	return claim{c, a.book}, nil
 }
 
 // claim is a dedupe claim as package ingest wants it.
-type claim struct{ inner *dedupe.Claim }
+type claim struct {
+	inner *dedupe.Claim
+	book  *balance.Book
+}
 
 func (a claim) Live() bool { return a.inner.Live() }
 
@@ -53,6 +67,7 @@ func (a claim) Verdict() ingest.Verdict {
 	return 0
 }
 
+// Settle accounts for what isn't kept, whether or not the publisher has had it. What is kept it has accounted for.
 func (a claim) Settle(o ingest.Outcome) {
 	switch o {
 	case ingest.Published, ingest.Spooled:
@@ -60,6 +75,7 @@ func (a claim) Settle(o ingest.Outcome) {
 	case ingest.DeadLettered:
 		a.inner.ConfirmDeadLetter()
 	case ingest.NotKept:
+		a.book.Move(balance.InFlight, balance.Refused)
 		a.inner.Release()
 	default:
 		a.inner.Leave()

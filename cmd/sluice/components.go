@@ -12,6 +12,7 @@ import (
 	"sluice/ingest"
 	"sluice/ingest/signature"
 	"sluice/publisher"
+	"sluice/publisher/balance"
 	"sluice/publisher/connect"
 )
 
@@ -77,12 +78,17 @@ func spoolOptions(c *config.Config) *publisher.SpoolOptions {
 	return &publisher.SpoolOptions{Dir: c.SpoolDir, Instance: c.Instance, MaxBytes: int64(c.SpoolMaxBytes), After: c.SpoolAfter}
 }
 
-func newPublisher(c *config.Config, kept func(publisher.Kept), log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
-	return publisher.New(publisher.Options{
+func publisherOptions(c *config.Config, kept func(publisher.Kept), book *balance.Book, log *zap.Logger, reg prometheus.Registerer) publisher.Options {
+	return publisher.Options{
 		Brokers: c.KafkaBrokers, Connect: connection(c), Key: publisher.KeyMode(c.Key),
-		Topics: topicOptions(c), Spool: spoolOptions(c), Kept: kept,
+		Topics: topicOptions(c), Spool: spoolOptions(c), Kept: kept, Book: book,
 		Log: log, Registry: reg,
-	})
+	}
+}
+
+func newPublisher(c *config.Config, kept func(publisher.Kept), book *balance.Book, log *zap.Logger, reg prometheus.Registerer) (*publisher.Publisher, error) {
+	p, err := publisher.New(publisherOptions(c, kept, book, log, reg))
+	return p, explainSpool(err, c)
 }
 
 func newHandler(c *config.Config, d ingest.Deduper, p ingest.Publisher, log *zap.Logger, reg prometheus.Registerer) (*ingest.Handler, error) {

@@ -66,6 +66,9 @@ func (c *dedupeRebuildCmd) Validate() error {
 // errIncomplete ends a run that has not marked everything.
 var errIncomplete = errors.New("incomplete")
 
+// errOccupied is why, if waiting doesn't change it.
+var errOccupied = errors.New("keys under the prefix hold what Sluice doesn't write; does something else use it?")
+
 // Run reads, marks and says what came of it.
 func (c *dedupeRebuildCmd) Run(ctx context.Context, parsed *kong.Context, p *process) (err error) {
 	if _, err = config.Load(&c.Config, config.SourcesOf(parsed, p.environ)); err != nil {
@@ -79,7 +82,7 @@ func (c *dedupeRebuildCmd) Run(ctx context.Context, parsed *kong.Context, p *pro
 	if err != nil {
 		return err
 	}
-	show := newRebuildProgress(p.stderr)
+	show := newCountedProgress(p.stderr, rebuildShown{}.text(time.Time{}))
 	log := noticesTo(lineWriter(show.say))
 	marker, err := c.marker(ctx, log)
 	if err != nil {
@@ -89,7 +92,7 @@ func (c *dedupeRebuildCmd) Run(ctx context.Context, parsed *kong.Context, p *pro
 		return err
 	}
 	defer func() { err = errors.Join(err, marker.Close()) }()
-	reader, err := c.reader(state.Since, log)
+	reader, err := rebuildReader(&c.Config, state.Since, log)
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (c *dedupeRebuildCmd) Run(ctx context.Context, parsed *kong.Context, p *pro
 		Topics: topicOptions(&c.Config), Mode: mode, TTL: c.DedupeTTL, Lease: c.DedupeLease, Rate: c.Rate,
 		Marker: marker, DryRun: c.DryRun, Checkpoint: c.Checkpoint, Say: show.say,
 	}, state)
-	done := show.start(r.progress)
+	done := show.start(func() shown { return r.progress() })
 	err = r.run(ctx, reader)
 	done()
 	summary := r.summary(err == nil)
@@ -140,10 +143,7 @@ func (c *dedupeRebuildCmd) settings() rebuildSettings {
 
 // marker connects to Redis, and fails if that can't be asked at the start: later it is waited for.
 func (c *dedupeRebuildCmd) marker(ctx context.Context, log *zap.Logger) (*dedupe.Marker, error) {
-	o := dedupe.Options{
-		URL: c.RedisURL.Reveal(), Password: c.RedisPassword.Reveal(), Prefix: c.RedisPrefix,
-		Timeout: max(c.RedisTimeout, leastRedisTimeout), Log: log,
-	}
+	o := redisOptions(&c.Config, log)
 	dedupe.RouteClientLog(zap.NewNop())
 	if _, err := dedupe.Lookup(ctx, o, "~rebuild"); err != nil {
 		return nil, fmt.Errorf("%w; check --redis-url (SLUICE_REDIS_URL), and whether Redis is up", err)
@@ -151,11 +151,19 @@ func (c *dedupeRebuildCmd) marker(ctx context.Context, log *zap.Logger) (*dedupe
 	return dedupe.NewMarker(o)
 }
 
-// reader reads every topic that Sluice writes, as far as there are such.
-func (c *dedupeRebuildCmd) reader(since time.Time, log *zap.Logger) (*stream.Reader, error) {
-	where := topicOptions(&c.Config)
+// redisOptions are those of a marker, which has more time than a request.
+func redisOptions(c *config.Config, log *zap.Logger) dedupe.Options {
+	return dedupe.Options{
+		URL: c.RedisURL.Reveal(), Password: c.RedisPassword.Reveal(), Prefix: c.RedisPrefix,
+		Timeout: max(c.RedisTimeout, leastRedisTimeout), Log: log,
+	}
+}
+
+// rebuildReader reads every topic that Sluice writes, as far as there are such.
+func rebuildReader(c *config.Config, since time.Time, log *zap.Logger) (*stream.Reader, error) {
+	where := topicOptions(c)
 	o := stream.Options{
-		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Since: since, Log: log,
+		Brokers: c.KafkaBrokers, Connect: connection(c), Since: since, Log: log,
 		Topics: []string{where.DeadLetter, where.Overflow},
 	}
 	if where.PerType() {

@@ -71,6 +71,13 @@ func newRebuildState(s rebuildSettings, since time.Time) *rebuildState {
 	return &rebuildState{Settings: s, Since: since.UTC()}
 }
 
+// clone is a copy that later progress doesn't change.
+func (s *rebuildState) clone() *rebuildState {
+	c := *s
+	c.Offsets, c.Topics, c.Pending = slices.Clone(s.Offsets), slices.Clone(s.Topics), slices.Clone(s.Pending)
+	return &c
+}
+
 // reached takes over how far it has been read.
 func (s *rebuildState) reached(next map[stream.Partition]int64, topics map[string]*rebuildTopic) {
 	s.Offsets = s.Offsets[:0]

@@ -35,20 +35,29 @@ func (s rebuildShown) text(now time.Time) string {
 	return line
 }
 
-// rebuildProgress shows how far a rebuild has come, and what there is to say in between.
-type rebuildProgress interface {
+// extent is how much of it has been read.
+func (s rebuildShown) extent() (done, total int64) { return s.read, s.total }
+
+// shown is how far something has come.
+type shown interface {
+	text(now time.Time) string
+	extent() (done, total int64)
+}
+
+// countedProgress shows how far something has come, and what there is to say in between.
+type countedProgress interface {
 	// start begins to show what read returns, until the function that it returns is called.
-	start(read func() rebuildShown) (stop func())
+	start(read func() shown) (stop func())
 	// say shows a message. It is safe for concurrent use.
 	say(text string)
 }
 
-// newRebuildProgress suits w.
-func newRebuildProgress(w io.Writer) rebuildProgress {
+// newCountedProgress suits w. A bar begins with the text.
+func newCountedProgress(w io.Writer, text string) countedProgress {
 	if isTerminal(w) {
-		return newRebuildBar(w)
+		return newCountedBar(w, text)
 	}
-	return &rebuildLines{sendLines{w: w, every: 5 * time.Second}}
+	return &countedLines{sendLines{w: w, every: 5 * time.Second}}
 }
 
 // every calls do from time to time until the function that it returns is called.
@@ -73,17 +82,17 @@ func every(pause time.Duration, do func()) (stop func()) {
 	}
 }
 
-// rebuildLines prints a line from time to time.
-type rebuildLines struct{ lines sendLines }
+// countedLines prints a line from time to time.
+type countedLines struct{ lines sendLines }
 
-func (l *rebuildLines) start(read func() rebuildShown) (stop func()) {
+func (l *countedLines) start(read func() shown) (stop func()) {
 	return every(l.lines.every, func() { l.lines.print(read().text(time.Now())) })
 }
 
-func (l *rebuildLines) say(text string) { l.lines.say(text) }
+func (l *countedLines) say(text string) { l.lines.say(text) }
 
-// rebuildBar draws a progress bar on a terminal.
-type rebuildBar struct {
+// countedBar draws a progress bar on a terminal.
+type countedBar struct {
 	writer  progress.Writer
 	tracker *progress.Tracker
 
@@ -92,10 +101,10 @@ type rebuildBar struct {
 	w       io.Writer
 }
 
-func newRebuildBar(w io.Writer) *rebuildBar {
-	b := &rebuildBar{w: w, writer: progress.NewWriter(), tracker: &progress.Tracker{
-		Message:          rebuildShown{}.text(time.Time{}),
-		AutoStopDisabled: true, // with the last record read, its mark isn't written yet
+func newCountedBar(w io.Writer, text string) *countedBar {
+	b := &countedBar{w: w, writer: progress.NewWriter(), tracker: &progress.Tracker{
+		Message:          text,
+		AutoStopDisabled: true, // when all is counted, something may still be under way
 	}}
 	b.writer.SetOutputWriter(w)
 	b.writer.SetAutoStop(true)
@@ -104,7 +113,7 @@ func newRebuildBar(w io.Writer) *rebuildBar {
 	return b
 }
 
-func (b *rebuildBar) start(read func() rebuildShown) (stop func()) {
+func (b *countedBar) start(read func() shown) (stop func()) {
 	b.mu.Lock()
 	b.started = true
 	b.mu.Unlock()
@@ -113,8 +122,9 @@ func (b *rebuildBar) start(read func() rebuildShown) (stop func()) {
 	update := func() {
 		s := read()
 		b.tracker.UpdateMessage(s.text(time.Now()))
-		b.tracker.UpdateTotal(max(s.total, s.read))
-		b.tracker.SetValue(s.read)
+		n, total := s.extent()
+		b.tracker.UpdateTotal(max(total, n))
+		b.tracker.SetValue(n)
 	}
 	end := every(barEvery, update)
 	return func() {
@@ -126,7 +136,7 @@ func (b *rebuildBar) start(read func() rebuildShown) (stop func()) {
 }
 
 // say writes past the bar as long as that isn't drawn.
-func (b *rebuildBar) say(text string) {
+func (b *countedBar) say(text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.started {

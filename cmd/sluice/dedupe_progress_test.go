@@ -47,10 +47,10 @@ func (b *lockedBuffer) String() string {
 // The bar ends, however short the run, and what is said before and beside it is seen.
 func TestRebuildBar(t *testing.T) {
 	out := &lockedBuffer{}
-	bar := newRebuildBar(out)
+	bar := newCountedBar(out, "")
 	log := noticesTo(lineWriter(bar.say))
 	log.Warn("before it")
-	stop := bar.start(func() rebuildShown { return rebuildShown{total: 7, read: 7, marked: 6, began: time.Now()} })
+	stop := bar.start(func() shown { return rebuildShown{total: 7, read: 7, marked: 6, began: time.Now()} })
 	log.Warn("beside it")
 	stop()
 	for _, want := range []string{"sluice: before it\n", "beside it", "read 7 of 7 marked 6"} {

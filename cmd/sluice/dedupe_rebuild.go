@@ -36,7 +36,8 @@ type rebuildOptions struct {
 	Rate       float64       // marks a second; 0: no limit
 	Marker     *dedupe.Marker
 	DryRun     bool
-	Checkpoint string // "": none
+	Checkpoint string              // "": none
+	Passed     func(*rebuildState) // told every few seconds how far it has come; nil: not wanted
 	Say        func(string)
 }
 
@@ -63,6 +64,7 @@ func newRebuild(o rebuildOptions, state *rebuildState) *rebuild {
 	r := &rebuild{
 		o: o, state: state, size: rebuildBatch, limiter: rate.NewLimiter(rate.Inf, rebuildBatch), saved: time.Now(),
 		counts: state.Counts, topics: state.topics(), next: state.next(), eaten: make(map[stream.Partition]bool),
+		shown: rebuildShown{marked: state.Counts.Marked},
 	}
 	if o.Rate > 0 {
 		r.size = int(min(rebuildBatch, max(1, o.Rate/20))) // a slow rate is not one batch and a long pause
@@ -161,10 +163,16 @@ func (r *rebuild) take(ctx context.Context, x *stream.Record) error {
 	if err := r.flush(ctx); err != nil {
 		return err
 	}
-	if now.Sub(r.saved) < checkpointEvery || r.o.Checkpoint == "" {
+	if now.Sub(r.saved) < checkpointEvery {
 		return nil
 	}
 	r.saved = now
+	if r.o.Passed != nil {
+		r.o.Passed(r.state)
+	}
+	if r.o.Checkpoint == "" {
+		return nil
+	}
 	return r.state.write(r.o.Checkpoint)
 }
 
@@ -288,7 +296,7 @@ func (r *rebuild) missing() error {
 	case c.Pending > 0:
 		return fmt.Errorf("%w: %s events are still being handled by an instance, which may let them go; run it again", errIncomplete, count(c.Pending))
 	case c.Occupied > 0:
-		return fmt.Errorf("%w: %s keys under the prefix hold what Sluice doesn't write; does something else use it?", errIncomplete, count(c.Occupied))
+		return fmt.Errorf("%w: %s %w", errIncomplete, count(c.Occupied), errOccupied)
 	}
 	return nil
 }

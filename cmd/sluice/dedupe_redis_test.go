@@ -88,11 +88,14 @@ func (r *redisOf) reply() ([]string, error) {
 	return all, nil
 }
 
-// all is every mark by its key.
+// all is every mark by its key, without the guard's keys.
 func (r *redisOf) all() map[string]string {
 	r.Helper()
 	marks := make(map[string]string)
-	for _, key := range r.do("KEYS", "slu:*") {
+	for _, key := range r.do("KEYS", "slu:[^~]*") {
+		marks[key] = strings.Join(r.do("GET", key), "")
+	}
+	for _, key := range r.do("KEYS", "slu:~[^gl]*") {
 		marks[key] = strings.Join(r.do("GET", key), "")
 	}
 	return marks

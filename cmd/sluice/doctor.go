@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"sluice/config"
+	"sluice/publisher/balance"
 )
 
 // doctorCmd is "sluice doctor".
@@ -66,6 +67,7 @@ type instanceHealth struct {
 		Since  *time.Time `json:"since"`
 		Detail string     `json:"detail"`
 	} `json:"dependencies"`
+	Balance *balance.Balance `json:"balance"` // nil: a version that doesn't tell
 }
 
 // askHealth asks the instance whose admin port listens at address, which may be that of every interface.
@@ -106,5 +108,8 @@ func (h instanceHealth) print(w io.Writer) {
 			word += ": " + d.Detail
 		}
 		fmt.Fprintf(w, "%-6s  %s\n", d.Name, word)
+	}
+	if h.Balance != nil {
+		fmt.Fprintf(w, "events  %s\n", h.Balance)
 	}
 }

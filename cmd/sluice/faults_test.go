@@ -131,8 +131,7 @@ func (l *ledger) loadFrom(ctx context.Context, t *testing.T, clients, first int,
 			defer client.CloseIdleConnections()
 			for i := 0; ctx.Err() == nil; i++ {
 				id := fmt.Sprintf("c%d-%d", c, i)
-				body := fmt.Appendf(nil, `{"event_id":%q,"object_type":"email","metric":%q,"data":{"identifiers":{"id":"p%d"}}}`,
-					id, []string{"sent", "opened", "clicked"}[i%3], i%50)
+				body := loadBody(c, i)
 				for ctx.Err() == nil {
 					a, err := request{body: body, client: client}.send(context.WithoutCancel(ctx), urls[(c+i)%len(urls)])
 					if err != nil {
@@ -148,6 +147,12 @@ func (l *ledger) loadFrom(ctx context.Context, t *testing.T, clients, first int,
 		})
 	}
 	return &wg
+}
+
+// loadBody is the i-th event of client c.
+func loadBody(c, i int) []byte {
+	return fmt.Appendf(nil, `{"event_id":"c%d-%d","object_type":"email","metric":%q,"data":{"identifiers":{"id":"p%d"}}}`,
+		c, i, []string{"sent", "opened", "clicked"}[i%3], i%50)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

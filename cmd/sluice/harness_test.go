@@ -41,6 +41,7 @@ func settings(env *testenv.Env, extra ...string) []string {
 // running is a sluice serving inside the test binary.
 type running struct {
 	url, admin string
+	logs       *logWatch
 	stop       func() (code int)
 }
 
@@ -62,7 +63,7 @@ func serve(t *testing.T, environ []string) *running {
 	case line := <-logs.listening:
 		stopped := sync.OnceValue(func() int { cancel(); return <-code })
 		t.Cleanup(func() { stopped() })
-		return &running{url: line["webhook"].(string), admin: line["admin"].(string), stop: stopped}
+		return &running{url: line["webhook"].(string), admin: line["admin"].(string), logs: logs, stop: stopped}
 	case c := <-code:
 		cancel()
 		t.Fatalf("sluice ended with code %d:\n%s", c, logs)

@@ -34,6 +34,7 @@ type cli struct {
 	Explain    explainCmd    `cmd:"" help:"Say what becomes of a request, and why its signature fails."`
 	Audit      auditCmd      `cmd:"" help:"Compare a sender's ledger with what the topics hold."`
 	Dedupe     dedupeCmd     `cmd:"" help:"Look after what Redis remembers."`
+	Spool      spoolCmd      `cmd:"" help:"Look into the spool, and empty it."`
 	Doctor     doctorCmd     `cmd:"" help:"Ask a running instance how it is."`
 	Completion completionCmd `cmd:"" help:"Set up tab completion for bash, zsh or fish."`
 	Config     configCmd     `cmd:"" help:"Show the configuration in force and where each value comes from."`

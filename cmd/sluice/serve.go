@@ -18,6 +18,7 @@ import (
 	"sluice/ingest"
 	"sluice/internal/admin"
 	"sluice/publisher"
+	"sluice/publisher/balance"
 )
 
 // serveCmd is "sluice serve".
@@ -78,6 +79,7 @@ type service struct {
 	config    *config.Config
 	log       *zap.Logger
 	metrics   *prometheus.Registry
+	book      *balance.Book // what becomes of the events on their way
 	deduper   *dedupe.Deduper
 	publisher *publisher.Publisher
 	server    *ingest.Server
@@ -95,14 +97,14 @@ func open(ctx context.Context, c *config.Config, log *zap.Logger) (*service, err
 // nothing is left running.
 func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inherited) (_ *service, err error) {
 	reg := prometheus.NewRegistry()
-	s := &service{config: c, log: log, metrics: reg, inherited: sockets}
+	s := &service{config: c, log: log, metrics: reg, book: new(balance.Book), inherited: sockets}
 	defer func() {
 		if err != nil {
 			s.closeAll()
 			sockets.close()
 		}
 	}()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), s.book)
 	mode, err := dedupe.ParseMode(c.DedupeID)
 	if err != nil {
 		return nil, err
@@ -114,14 +116,17 @@ func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inhe
 		return nil, err
 	}
 	remember := func(k publisher.Kept) { s.deduper.Remember(k.ID, k.DeadLetter) }
-	if s.publisher, err = newPublisher(c, remember, log, reg); err != nil {
+	if s.publisher, err = newPublisher(c, remember, s.book, log, reg); err != nil {
 		return nil, err
 	}
 	// Before anything is accepted: what an earlier process has published, or has left to this one to publish, is kept.
 	for _, k := range s.publisher.Recovered() {
 		remember(k)
 	}
-	handler, err := newHandler(c, deduper{s.deduper, mode}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
+	if err = s.guard(mode); err != nil {
+		return nil, err
+	}
+	handler, err := newHandler(c, deduper{s.deduper, mode, s.book}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +137,7 @@ func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inhe
 		return nil, err
 	}
 	if s.admin, err = admin.New(admin.Options{
-		Addr: c.AdminListen, Listener: sockets.admin, Gatherer: reg, AsyncAPI: event.AsyncAPI(), Dependencies: s.dependencies, Log: log.Named("admin"),
+		Addr: c.AdminListen, Listener: sockets.admin, Gatherer: reg, AsyncAPI: event.AsyncAPI(), Dependencies: s.dependencies, Balance: s.book.Balance, Log: log.Named("admin"),
 		Insecure: c.InsecureNoSignature, Version: thisBuild().version,
 	}); err != nil {
 		return nil, err
@@ -214,7 +219,21 @@ func (s *service) shutdown(ctx context.Context) error {
 			failed = errors.Join(failed, fmt.Errorf("shutdown, %s: %w", step.name, err))
 		}
 	}
+	s.account()
 	return failed
+}
+
+// account logs the balance of this life, and what is left to the next.
+func (s *service) account() {
+	n := s.book.Balance()
+	s.log.Info("balance", zap.Reflect("balance", n))
+	if n.Spooled > 0 {
+		s.log.Warn("events are left on disk and are nowhere else: an instance that starts with this spool-dir publishes them",
+			zap.Int64("events", n.Spooled), zap.String("spool_dir", s.config.SpoolDir), zap.String("instance", s.config.Instance))
+	}
+	if n.InFlight > 0 {
+		s.log.Warn("what became of some events isn't known: their senders weren't told 200 and will send them again", zap.Int64("events", n.InFlight))
+	}
 }
 
 // closeAll undoes a failed open.
@@ -247,5 +266,8 @@ func (s *service) dependencies() []admin.Dependency {
 		kafka.Detail = err.Error()
 	}
 	r := s.deduper.State()
+	if r.Up && r.Unrepaired {
+		r.Reason = "being repaired: what it has lost of kept events may be published again"
+	}
 	return []admin.Dependency{kafka, {Name: "redis", Up: r.Up, Since: r.Since, Detail: r.Reason}}
 }

@@ -171,13 +171,17 @@ func (c *tailCmd) readerOptions(chosen *tailTopics, stderr io.Writer) (stream.Op
 	return o, nil
 }
 
+// noticeName begins a notice.
+const noticeName = "sluice:"
+
 // noticesTo is a log of plain lines for someone who sits before it.
 func noticesTo(w io.Writer) *zap.Logger {
 	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{
 		NameKey: "name", MessageKey: "message", ConsoleSeparator: " ",
-		EncodeName: zapcore.FullNameEncoder, EncodeDuration: zapcore.StringDurationEncoder,
+		EncodeName:     func(_ string, out zapcore.PrimitiveArrayEncoder) { out.AppendString(noticeName) }, // without the package
+		EncodeDuration: zapcore.StringDurationEncoder,
 	})
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zap.InfoLevel)).Named("sluice:")
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zap.InfoLevel)).Named(noticeName)
 }
 
 // explainUnreachable says what to do about brokers that don't answer.

@@ -3,7 +3,7 @@
 //
 //	/livez          200 as long as the process can answer at all
 //	/readyz         200 if it can answer webhooks, 503 while it starts or drains;
-//	                the body lists what it depends on
+//	                the body lists what it depends on, and the balance of events
 //	/metrics        Prometheus
 //	/asyncapi.yaml  what is received and what is written
 //	/               a page that shows the same to people
@@ -31,6 +31,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"sluice/publisher/balance"
 )
 
 // Dependency is the state of something that events need to be kept.
@@ -57,7 +59,9 @@ type Options struct {
 	// Dependencies tells the state of the dependencies. It is called for every
 	// look at /readyz or the page, so it must answer from memory.
 	Dependencies func() []Dependency
-	Log          *zap.Logger
+	// Balance tells what has become of the events.
+	Balance func() balance.Balance
+	Log     *zap.Logger
 	// Version is shown on the page.
 	Version string
 	// Insecure puts a warning on the page: signatures aren't checked.
@@ -119,6 +123,7 @@ func New(opts Options) (*Server, error) {
 	required("Gatherer", opts.Gatherer != nil)
 	required("AsyncAPI", len(opts.AsyncAPI) > 0)
 	required("Dependencies", opts.Dependencies != nil)
+	required("Balance", opts.Balance != nil)
 	required("Log", opts.Log != nil)
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)

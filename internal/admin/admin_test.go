@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
+
+	"sluice/publisher/balance"
 )
 
 var (
@@ -42,7 +44,6 @@ func newRegistry() *prometheus.Registry {
 		c.Set(v)
 	}
 	single(receivedTotal, 1234567)
-	single(duplicatesTotal, 0)
 	single(inFlightRequests, 12)
 	single(inFlightBytes, 3<<20)
 	single(processStart, float64(since.Unix()))
@@ -58,8 +59,11 @@ func options() Options {
 		Gatherer:     newRegistry(),
 		AsyncAPI:     []byte("asyncapi: 3.0.0\n"),
 		Dependencies: func() []Dependency { return things },
-		Log:          zap.NewNop(),
-		Version:      "1.2.3",
+		Balance: func() balance.Balance {
+			return balance.Balance{Accepted: 1234500, Recovered: 40, Published: 1233456, Duplicate: 1000, DeadLettered: 2, Refused: 6, Lost: 1, Spooled: 70, InFlight: 5}
+		},
+		Log:     zap.NewNop(),
+		Version: "1.2.3",
 	}
 }
 
@@ -148,7 +152,7 @@ func TestReadiness(t *testing.T) {
 		want := health{State: state, Dependencies: []dependencyHealth{
 			{Name: "kafka", Up: true, Since: &since},
 			{Name: "redis", Detail: `dial <b>"refused"</b>`},
-		}}
+		}, Balance: options().Balance()}
 		if resp.StatusCode != code || !reflect.DeepEqual(got, want) {
 			t.Errorf("%d %+v, want %d %+v", resp.StatusCode, got, code, want)
 		}
@@ -251,7 +255,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, name := range []string{"Addr", "Gatherer", "AsyncAPI", "Dependencies", "Log"} {
+	for _, name := range []string{"Addr", "Gatherer", "AsyncAPI", "Dependencies", "Balance", "Log"} {
 		if !strings.Contains(err.Error(), "Options."+name) {
 			t.Errorf("%q doesn't name %s", err, name)
 		}

@@ -15,7 +15,6 @@ import (
 const (
 	receivedTotal     = "sluice_received_total"
 	publishedTotal    = "sluice_published_total"
-	duplicatesTotal   = "sluice_duplicates_total"
 	deadLetteredTotal = "sluice_dead_lettered_total"
 	refusedTotal      = "sluice_refused_total"
 	verifiedTotal     = "sluice_verified_total"

@@ -6,12 +6,15 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sluice/publisher/balance"
 )
 
 // health is the body of /readyz.
 type health struct {
 	State        string             `json:"state"`
 	Dependencies []dependencyHealth `json:"dependencies"`
+	Balance      balance.Balance    `json:"balance"`
 }
 
 type dependencyHealth struct {
@@ -31,7 +34,7 @@ func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
 // ready says whether webhooks should be sent here.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	now := state(s.state.Load())
-	h := health{State: now.String(), Dependencies: []dependencyHealth{}}
+	h := health{State: now.String(), Dependencies: []dependencyHealth{}, Balance: s.opts.Balance()}
 	for _, d := range s.opts.Dependencies() {
 		dh := dependencyHealth{Name: d.Name, Up: d.Up, Detail: d.Detail}
 		if !d.Since.IsZero() {

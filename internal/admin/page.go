@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"net/http"
 	"time"
+
+	"sluice/publisher/balance"
 )
 
 // refreshSeconds is how often the page loads itself anew.
@@ -29,9 +31,8 @@ type view struct {
 	Now          string
 	Incomplete   bool // some metrics could not be read
 	Dependencies []dependencyView
-	Totals       []total
-	InFlight     string
-	InFlightSize string
+	Events       []total
+	Requests     []total
 	Breakdowns   []breakdownView
 }
 
@@ -40,7 +41,11 @@ type dependencyView struct {
 	Up                        bool
 }
 
-type total struct{ Name, Count, Meaning string }
+// total is a number and what it counts; Bad ones should be zero.
+type total struct {
+	Name, Count, Meaning string
+	Bad                  bool
+}
 
 type breakdownView struct {
 	Title, Label string
@@ -63,16 +68,15 @@ func (s *Server) view(now time.Time) view {
 	current := state(s.state.Load())
 	c, err := gather(s.opts.Gatherer)
 	v := view{
-		Refresh:      refreshSeconds,
-		Version:      s.opts.Version,
-		State:        current.String(),
-		Ready:        current == ready,
-		Insecure:     s.opts.Insecure,
-		Started:      moment(c.started()),
-		Now:          moment(now),
-		Incomplete:   err != nil,
-		InFlight:     thousands(c.sum(inFlightRequests)),
-		InFlightSize: size(c.sum(inFlightBytes)),
+		Refresh:    refreshSeconds,
+		Version:    s.opts.Version,
+		State:      current.String(),
+		Ready:      current == ready,
+		Insecure:   s.opts.Insecure,
+		Started:    moment(c.started()),
+		Now:        moment(now),
+		Incomplete: err != nil,
+		Events:     events(s.opts.Balance()),
 	}
 	for _, d := range s.opts.Dependencies() {
 		dv := dependencyView{Name: d.Name, Up: d.Up, Word: "up", Since: moment(d.Since)}
@@ -82,29 +86,46 @@ func (s *Server) view(now time.Time) view {
 		v.Dependencies = append(v.Dependencies, dv)
 	}
 	for _, t := range []struct{ metric, name, meaning string }{
-		{receivedTotal, "Received", "webhook requests"},
-		{publishedTotal, "Published", "kept on their topic"},
-		{duplicatesTotal, "Duplicates", "kept before, not again"},
-		{deadLetteredTotal, "Dead-lettered", "kept on the dead-letter topic"},
-		{refusedTotal, "Refused", "not kept; other paths included"},
+		{receivedTotal, "Received", "for the webhook"},
+		{refusedTotal, "Refused", "with any code but 200; other paths included"},
+		{inFlightRequests, "Being worked on", "bodies hold " + size(c.sum(inFlightBytes))},
 	} {
 		count := "–"
 		if c.has(t.metric) {
 			count = thousands(c.sum(t.metric))
 		}
-		v.Totals = append(v.Totals, total{t.name, count, t.meaning})
+		v.Requests = append(v.Requests, total{Name: t.name, Count: count, Meaning: t.meaning})
 	}
 	for _, b := range []struct{ metric, title, label string }{
-		{publishedTotal, "Published by event type", "Event type"},
-		{deadLetteredTotal, "Dead-lettered by reason", "Reason"},
-		{refusedTotal, "Refused by reason", "Reason"},
-		{verifiedTotal, "Verified by signing key", "Key name"},
+		{publishedTotal, "Answered published, by event type", "Event type"},
+		{deadLetteredTotal, "Answered dead-lettered, by reason", "Reason"},
+		{refusedTotal, "Refused, by reason", "Reason"},
+		{verifiedTotal, "Verified, by signing key", "Key name"},
 	} {
 		if shares := c.breakdown(b.metric); len(shares) > 0 {
 			v.Breakdowns = append(v.Breakdowns, breakdownView{b.title, b.label, shares})
 		}
 	}
 	return v
+}
+
+// events is the balance as lines. What is seldom anything but zero is left out then.
+func events(n balance.Balance) (lines []total) {
+	line := func(name string, count int64, meaning string, always, bad bool) {
+		if always || count != 0 {
+			lines = append(lines, total{name, thousands(float64(count)), meaning, bad})
+		}
+	}
+	line("Accepted", n.Accepted, "signed and within the limits", true, false)
+	line("Recovered", n.Recovered, "left on disk by an earlier process", false, false)
+	line("Published", n.Published, "on their topic", true, false)
+	line("Duplicate", n.Duplicate, "kept before, not again", true, false)
+	line("Dead-lettered", n.DeadLettered, "on the dead-letter topic", true, false)
+	line("Refused", n.Refused, "answered 503, not kept", true, false)
+	line("Lost", n.Lost, "damaged on disk", false, true)
+	line("Spooled", n.Spooled, "on disk until Kafka takes them", true, false)
+	line("In flight", n.InFlight, "outcome not known yet", true, false)
+	return lines
 }
 
 // moment writes a time to the second, in UTC: servers and their readers are

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/publisher/balance"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -24,6 +26,7 @@ func TestPage(t *testing.T) {
 		"empty": func(o *Options) func(*Server) {
 			o.Gatherer = prometheus.NewRegistry()
 			o.Dependencies = func() []Dependency { return nil }
+			o.Balance = func() balance.Balance { return balance.Balance{} }
 			return func(*Server) {}
 		},
 	}

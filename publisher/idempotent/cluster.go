@@ -131,20 +131,43 @@ func (p *Producer) update(ctx context.Context) error {
 	old := p.view.Load()
 	next := &view{topics: old.topics, since: old.since, err: err}
 	if err == nil {
+		p.setCluster(res.ClusterID)
 		next.topics = p.apply(res, time.Now())
 	}
 	if (err == nil) != (old.err == nil) {
 		next.since = time.Now()
-		if err != nil {
-			p.log.Error("Kafka doesn't answer", zap.Error(err))
-		} else {
-			p.log.Info("Kafka answers", zap.Int("brokers", len(res.Brokers)))
-		}
+	}
+	switch {
+	case err != nil && (old.err == nil || brokerCode(err) != brokerCode(old.err)):
+		// Also when the cause turns out to be another: a login that is refused, after the end of the connection before.
+		p.log.Error("Kafka doesn't answer", zap.Error(err))
+	case err == nil && old.err != nil:
+		p.log.Info("Kafka answers", zap.Int("brokers", len(res.Brokers)))
 	}
 	p.metrics.setUp(err == nil)
 	p.view.Store(next)
 	close(*p.changed.Swap(new(make(chan struct{}))))
 	return err
+}
+
+// setCluster takes note of the cluster's id. Producer ids are a cluster's own: in another one ours is nobody's, or another
+// producer's, whose batches ours would be taken for.
+func (p *Producer) setCluster(id string) {
+	p.mu.Lock()
+	former := p.cluster
+	if p.cluster = id; former != id {
+		p.producerID = -1
+	}
+	p.mu.Unlock()
+	if former != "" && former != id {
+		p.log.Error("Kafka is another cluster than before: what the former one held isn't here", zap.String("former", former), zap.String("cluster", id))
+	}
+}
+
+// brokerCode is what a broker gave as the reason, 0 if none did.
+func brokerCode(err error) kafka.Error {
+	code, _ := errors.AsType[kafka.Error](err)
+	return code
 }
 
 // apply takes over leaders and partition counts.

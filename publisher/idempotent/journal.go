@@ -183,6 +183,7 @@ type Restored struct {
 
 	encoded []byte
 	stamp   stamp
+	cluster string // "" if it isn't known
 	number  uint64
 }
 
@@ -191,8 +192,8 @@ var errBatch = errors.New("not a batch of format 2")
 // ErrPayload means that a journal's entry isn't a batch of any version that this one knows.
 var ErrPayload = errors.New("not a batch that was written down")
 
-// The payload of an entry: version, 1 byte; partition, 4; topic; number of records and their tags; the batch as it is
-// sent. Texts have their length before them, as a uvarint, and numbers are big-endian.
+// The payload of an entry: version, 1 byte; partition, 4; topic; the cluster's id; number of records and their tags; the
+// batch as it is sent. Texts have their length before them, as a uvarint, and numbers are big-endian.
 const payloadVersion = 1
 
 func appendPayload(b []byte, pt *partition) []byte {
@@ -200,6 +201,7 @@ func appendPayload(b []byte, pt *partition) []byte {
 	b = append(b, payloadVersion)
 	b = binary.BigEndian.AppendUint32(b, uint32(pt.id))
 	text(pt.topic)
+	text(pt.batch.cluster)
 	b = binary.AppendUvarint(b, uint64(len(pt.batch.records)))
 	for _, r := range pt.batch.records {
 		text(r.Tag)
@@ -230,6 +232,9 @@ func ParseEntry(number uint64, payload []byte) (*Restored, error) {
 	b := &Restored{Partition: int32(binary.BigEndian.Uint32(head[1:])), number: number}
 	var err error
 	if b.Topic, err = text(); err != nil {
+		return fail(err)
+	}
+	if b.cluster, err = text(); err != nil {
 		return fail(err)
 	}
 	count, err := binary.ReadUvarint(in)
@@ -312,7 +317,7 @@ func (p *Producer) Restore(batches []*Restored) {
 		p.waiting.Add(int64(len(b.Records)))
 		k := partitionKey{b.Topic, b.Partition}
 		p.restored[k] = append(p.restored[k], &batch{
-			records: b.Records, stamp: b.stamp, encoded: b.encoded, ambiguous: true, restored: true,
+			records: b.Records, stamp: b.stamp, cluster: b.cluster, encoded: b.encoded, ambiguous: true, restored: true,
 			entry: &entry{number: b.number},
 		})
 		if pt := p.partitions[k]; pt != nil {
@@ -327,7 +332,8 @@ func (p *Producer) Restore(batches []*Restored) {
 func (p *Producer) bring(pt *partition) {
 	k := partitionKey{pt.topic, pt.id}
 	for _, b := range p.restored[k] {
-		if b.stamp != unstamped {
+		if b.stamp != unstamped && (b.cluster == "" || b.cluster == p.cluster) {
+			b.cluster = p.cluster
 			pt.restored = append(pt.restored, b)
 			continue
 		}

@@ -83,6 +83,7 @@ func (l *lane) collect(now time.Time) (parts []*partition, wait time.Duration) {
 			rest = append(rest, pt)
 			continue
 		}
+		out = append(out, pt.outdated(p.cluster)...)
 		if pt.batch == nil && len(pt.restored) > 0 {
 			pt.batch, pt.restored = pt.restored[0], pt.restored[1:]
 		}

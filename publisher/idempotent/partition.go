@@ -23,6 +23,7 @@ type batch struct {
 	records []*Record
 	stamp   stamp
 	encoded []byte
+	cluster string        // that the stamp is of
 	entry   *entry        // in the journal; nil if it isn't there
 	down    chan struct{} // see Record.down
 	// restored: by an earlier process. Its stamp is of another producer id, and says nothing of the partition's own.
@@ -55,8 +56,9 @@ type partition struct {
 	limit    int       // records in the next batch; 0 = by bytes alone
 	maxBytes int       // of a batch, as the topic allows
 
-	producerID int64 // -1: takes the producer's at the next stamp
-	exhausted  int64 // an id whose last epoch is used up, -1 if none
+	cluster    string // that producerID is of
+	producerID int64  // -1: takes the producer's at the next stamp
+	exhausted  int64  // an id whose last epoch is used up, -1 if none
 	epoch      int16
 	sequence   int32
 
@@ -97,7 +99,7 @@ func (p *partition) form(room int) (out settlements) {
 	}
 	p.queue = slices.Delete(p.queue, 0, n)
 	if len(taken) > 0 {
-		p.batch = &batch{records: taken, stamp: stamp{p.producerID, p.epoch, p.sequence}}
+		p.batch = &batch{records: taken, stamp: stamp{p.producerID, p.epoch, p.sequence}, cluster: p.cluster}
 		if p.journal != nil {
 			p.batch.down = make(chan struct{})
 		}
@@ -157,6 +159,24 @@ func (p *partition) dissolve() (out settlements, mayDouble bool) {
 	}
 	p.queue = append(back, p.queue...)
 	return out, b.ambiguous
+}
+
+// outdated takes apart what was stamped for another cluster than the one there is.
+func (p *partition) outdated(cluster string) (out settlements) {
+	batches := p.restored
+	if p.batch != nil {
+		batches = append([]*batch{p.batch}, batches...)
+	}
+	if len(batches) == 0 || batches[0].cluster == cluster {
+		return nil
+	}
+	p.batch, p.restored = nil, nil
+	for _, b := range slices.Backward(batches) { // each goes to the head of the queue
+		p.batch = b
+		s, _ := p.dissolve()
+		out = append(out, s...)
+	}
+	return out
 }
 
 // nextEpoch starts the partition's sequence over. A broker takes a higher

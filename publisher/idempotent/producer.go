@@ -87,7 +87,8 @@ type Producer struct {
 
 	mu         sync.Mutex
 	closed     bool
-	producerID int64 // -1 until a broker has given one
+	cluster    string // its id, "" until a broker has told it
+	producerID int64  // -1 until a broker has given one
 	watched    map[string]bool
 	missing    map[string]time.Time // since when brokers have denied the topic
 	batchBytes map[string]int
@@ -314,8 +315,11 @@ func (p *Producer) deliver(out settlements) {
 // identify gives the partition a producer id if it has none. It reports false
 // while the producer has none to give. Producer.mu is held.
 func (p *Producer) identify(pt *partition) bool {
-	if pt.producerID >= 0 {
+	if pt.producerID >= 0 && pt.cluster == p.cluster {
 		return true
+	}
+	if pt.cluster != p.cluster {
+		pt.cluster, pt.exhausted = p.cluster, -1
 	}
 	if p.producerID == pt.exhausted {
 		p.producerID = -1

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 func (l *Log) sweep(now time.Time) {
 	for len(l.segments) > 1 {
 		seg := l.segments[0]
-		if seg == l.active || seg.live > 0 || now.Sub(seg.newest) < l.opts.Keep && !seg.newest.IsZero() {
+		if seg == l.active || seg.live > 0 || seg.copied || now.Sub(seg.newest) < l.opts.Keep && !seg.newest.IsZero() {
 			return
 		}
 		l.remove(seg)
@@ -47,18 +48,13 @@ func (l *Log) compact(now time.Time) error {
 	defer l.syncing.Unlock()
 	for {
 		l.mu.Lock()
-		var seg *segment
-		if len(l.segments) > 1 && l.bytes > l.opts.MaxBytes/2 {
-			seg = l.segments[0]
-		}
-		if seg == nil || seg == l.active || seg.live == 0 || seg.live*4 > seg.entries*3 || l.bytes+seg.size > l.opts.MaxBytes ||
-			now.Sub(seg.newest) < l.opts.Keep {
-			l.mu.Unlock()
+		seg := l.worth(now)
+		l.mu.Unlock()
+		if seg == nil {
 			return nil
 		}
-		l.mu.Unlock()
 		// The copies have to be on disk before the file goes.
-		if err := errors.Join(l.relocate(seg), l.sync()); err != nil {
+		if err := cmp.Or(l.relocate(seg), l.sync()); err != nil {
 			return err
 		}
 		l.mu.Lock()
@@ -71,11 +67,33 @@ func (l *Log) compact(now time.Time) error {
 	}
 }
 
-// relocate writes the entries of a file anew. Those that can't be read stay where they are, for whoever asks for them.
-// syncing is held, so that nobody else does it at the same time; mu isn't, so that appending goes on.
+// worth returns the oldest file if it is to be written anew, or its copies are to be synced.
+func (l *Log) worth(now time.Time) *segment {
+	if len(l.segments) < 2 {
+		return nil
+	}
+	seg := l.segments[0]
+	switch {
+	case seg == l.active, now.Sub(seg.newest) < l.opts.Keep:
+		return nil
+	case seg.copied:
+		return seg
+	case seg.live == 0, seg.live*4 > seg.entries*3, l.bytes <= l.opts.MaxBytes/2, l.bytes+seg.size > l.opts.MaxBytes:
+		return nil
+	}
+	return seg
+}
+
+// relocate writes the entries of a file anew, of one that has failed those that weren't synced before. What can't be read
+// stays where it is, for whoever asks for it. syncing is held, so that nobody else does it at the same time; mu isn't, so
+// that appending goes on.
 func (l *Log) relocate(seg *segment) error {
 	l.mu.Lock()
-	numbers := l.unsettled(seg)
+	from := int64(0)
+	if seg.failed {
+		from = seg.synced
+	}
+	numbers := l.unsettled(seg, from)
 	l.mu.Unlock()
 	slices.Sort(numbers)
 	for _, n := range numbers {
@@ -106,7 +124,7 @@ func (l *Log) rewrite(seg *segment, n uint64, e Entry) error {
 	if p, ok := l.find(n); !ok || p.in != seg {
 		return nil
 	}
-	frame := appendEntry(nil, n, e.Time, Addition{Payload: e.Payload})
+	frame := appendEntry(nil, n, e.Time, Addition{Payload: e.Payload, Supersedes: e.supersedes})
 	if l.bytes+int64(len(frame)) > l.opts.MaxBytes {
 		return ErrFull
 	}
@@ -118,6 +136,7 @@ func (l *Log) rewrite(seg *segment, n uint64, e Entry) error {
 		return err
 	}
 	l.gone(n)
+	seg.copied = true
 	l.put(in, n, uint32(offset))
 	if e.Time.After(in.newest) {
 		in.newest = e.Time

@@ -39,8 +39,8 @@ var (
 	errCorrupt = errors.New("corrupt frame")
 )
 
-func appendHeader(b []byte) []byte {
-	return binary.BigEndian.AppendUint32(append(b, magic...), formatVersion)
+func header() []byte {
+	return binary.BigEndian.AppendUint32([]byte(magic), formatVersion)
 }
 
 // appendFrame appends a frame whose body fill appends.

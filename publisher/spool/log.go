@@ -25,7 +25,9 @@ type Options struct {
 	// SegmentBytes is the size from which on a new file is begun (default 8 MiB).
 	SegmentBytes int64
 	// Keep is how long an entry stays in the log at least, settled or not (default 10 s): see [Entry].
-	Keep     time.Duration
+	Keep time.Duration
+	// Alone leaves the folders of other instances alone. Otherwise those that nobody has locked are taken over.
+	Alone    bool
 	Log      *zap.Logger
 	Registry prometheus.Registerer // nil: nothing is counted for others
 
@@ -94,6 +96,8 @@ type Entry struct {
 	// Settled entries are told as well as long as they are there, at least those of the last [Options.Keep] before the
 	// process ended: what follows from a settling may not have been finished by then.
 	Settled bool
+
+	supersedes []uint64
 }
 
 // Log is an open log. Its methods are safe for concurrent use.
@@ -102,15 +106,16 @@ type Log struct {
 	dir     string
 	lock    *os.File
 	metrics *metrics
+	past    map[uint64]place // of moved, but settled; nil once Entries has told of them
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
-	segments []*segment // oldest first
-	active   *segment   // the last of them; nil: the next entry begins a new one
-	next     uint64     // number of the next entry
-	moved    map[uint64]place
-	live     int      // entries that aren't settled
-	settled  []uint64 // not written down yet
+	segments []*segment       // oldest first
+	active   *segment         // the last of them; nil: the next entry begins a new one
+	next     uint64           // number of the next entry
+	moved    map[uint64]place // entries that were written anew; the others are in their segment's index
+	live     int              // entries that aren't settled
+	settled  []uint64         // not written down yet
 	bytes    int64
 	reading  []*segment // that are open for reading, for the longest time first
 
@@ -238,18 +243,21 @@ func (l *Log) begin(size int64) error {
 		return ErrFull
 	}
 	l.active = nil
-	path := filepath.Join(l.dir, fmt.Sprintf("%020d%s", l.next, suffix))
-	for n := 1; slices.ContainsFunc(l.segments, func(s *segment) bool { return s.path == path }); n++ {
-		path = filepath.Join(l.dir, fmt.Sprintf("%020d-%06d%s", l.next, n, suffix))
+	if last := len(l.segments) - 1; last >= 0 {
+		l.next = max(l.next, l.segments[last].first+1) // each file has a name of its own, greater than the one before
 	}
+	path := filepath.Join(l.dir, fmt.Sprintf("%020d%s", l.next, suffix))
 	out, err := l.opts.open(path)
 	if err != nil {
 		l.metrics.fault(faultWrite)
+		if errors.Is(err, os.ErrExist) {
+			l.next++ // one that couldn't be deleted
+		}
 		return fmt.Errorf("spool: beginning a file: %w", err)
 	}
 	l.active = &segment{path: path, out: out, first: l.next}
 	l.segments = append(l.segments, l.active)
-	return l.write(appendHeader(nil))
+	return l.write(header())
 }
 
 // write writes to the active file, or gives that up for good.
@@ -258,8 +266,8 @@ func (l *Log) write(b []byte) error {
 	n, err := seg.out.Write(b)
 	seg.size += int64(n)
 	l.bytes += int64(n)
-	seg.dirty = true
 	if err == nil {
+		seg.dirty = true
 		return nil
 	}
 	l.metrics.fault(faultWrite)
@@ -325,8 +333,14 @@ func (l *Log) sync() (failed error) {
 	}
 	if failed != nil {
 		l.failedAt = time.Now()
+		return failed
 	}
-	return failed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, seg := range l.segments {
+		seg.copied = false
+	}
+	return nil
 }
 
 // dirty lists the files that were written to since their last sync: those that have failed, or the others.
@@ -343,15 +357,20 @@ func (l *Log) dirty(failed bool) (segments []*segment) {
 
 func (l *Log) syncOne(seg *segment) error {
 	l.mu.Lock()
-	out, ended, listed := seg.out, seg != l.active, seg.listed
+	out, ended, size, before := seg.out, seg != l.active, seg.size, seg.synced
+	if out == nil { // deleted meanwhile, or it has failed, which the next sync deals with
+		unsure := seg.dirty
+		l.mu.Unlock()
+		if unsure {
+			return errFailed
+		}
+		return nil
+	}
 	seg.dirty = false
 	l.mu.Unlock()
-	if out == nil {
-		return nil // deleted meanwhile, or given up, which the next sync deals with
-	}
 	began := time.Now()
 	err := out.Sync()
-	if err == nil && !listed {
+	if err == nil && before == 0 { // its name in the folder isn't on disk either
 		err = syncDir(l.dir)
 	}
 	l.metrics.sync(time.Since(began))
@@ -366,7 +385,7 @@ func (l *Log) syncOne(seg *segment) error {
 		l.giveUp(seg)
 		return fmt.Errorf("spool: syncing: %w", err)
 	}
-	seg.listed = true
+	seg.synced = size
 	if ended && seg.out != nil && !seg.dirty {
 		err = seg.out.Close()
 		seg.out = nil

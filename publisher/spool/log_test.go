@@ -312,7 +312,7 @@ func TestAnotherFormatIsLeftAlone(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "one"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "one", "1.log")
+	path := filepath.Join(dir, "one", "00000000000000000001.log")
 	if err := os.WriteFile(path, []byte(magic+"\x00\x00\x00\x02rest"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -19,7 +20,7 @@ import (
 )
 
 const (
-	suffix   = ".log"
+	suffix   = ".log" // after the number of a file's first entry, in 20 digits
 	lockName = "lock"
 	// adopted begins the name of a folder that was another instance's; what is added to its numbers follows.
 	adopted = "adopted-"
@@ -43,7 +44,10 @@ func Open(o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = l.adopt(); err == nil {
+	if !o.Alone {
+		err = l.adopt()
+	}
+	if err == nil {
 		err = l.Sync()
 	}
 	if err != nil {
@@ -53,7 +57,7 @@ func Open(o Options) (*Log, error) {
 }
 
 func openFolder(o Options, instance string, m *metrics) (*Log, error) {
-	l := &Log{opts: o, dir: filepath.Join(o.Dir, instance), metrics: m, next: 1, moved: make(map[uint64]place)}
+	l := &Log{opts: o, dir: filepath.Join(o.Dir, instance), metrics: m, next: 1, moved: make(map[uint64]place), past: make(map[uint64]place)}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -69,44 +73,62 @@ func openFolder(o Options, instance string, m *metrics) (*Log, error) {
 
 // load reads a folder's files and syncs them, and then those that it had taken over. base is added to their numbers.
 func (l *Log) load(dir string, base uint64) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+	all, err := contents(dir)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
-	folders, err := filepath.Glob(filepath.Join(dir, adopted+"*"))
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	// By the numbers that their names begin with; "1-1" comes after "1", and a folder after both.
-	name := func(path string) string {
-		return strings.TrimPrefix(strings.TrimSuffix(filepath.Base(path), suffix), adopted)
-	}
-	slices.SortFunc(paths, func(a, b string) int { return cmp.Compare(name(a), name(b)) })
-	all := append(paths, folders...)
-	slices.SortStableFunc(all, func(a, b string) int {
-		a, _, _ = strings.Cut(name(a), "-")
-		b, _, _ = strings.Cut(name(b), "-")
-		return cmp.Compare(a, b)
-	})
 	if base > 0 {
 		l.next = max(l.next, base+1) // no other folder gets its name
 	}
 	for _, path := range all {
-		if name, is := strings.CutPrefix(filepath.Base(path), adopted); is {
-			more, err := strconv.ParseUint(name, 10, 64)
-			if err != nil {
-				return fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
-			}
-			if err = l.load(path, base+more); err != nil {
-				return err
-			}
-			continue
+		more, is, err := adoptedBase(path)
+		switch {
+		case err != nil:
+		case is:
+			err = l.load(path, base+more)
+		default:
+			err = l.loadSegment(path, base)
 		}
-		if err := l.loadSegment(path, base); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return syncDir(dir)
+}
+
+// contents lists the files and adopted folders in a folder, in the order in which they are read: by the numbers that
+// their names begin with, and a folder after a file.
+func contents(dir string) ([]string, error) {
+	inside, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	var paths, folders []string
+	for _, x := range inside {
+		if strings.HasPrefix(x.Name(), adopted) {
+			folders = append(folders, filepath.Join(dir, x.Name()))
+		} else if strings.HasSuffix(x.Name(), suffix) {
+			paths = append(paths, filepath.Join(dir, x.Name()))
+		}
+	}
+	name := func(path string) string {
+		return strings.TrimPrefix(strings.TrimSuffix(filepath.Base(path), suffix), adopted)
+	}
+	all := append(paths, folders...)
+	slices.SortStableFunc(all, func(a, b string) int { return cmp.Compare(name(a), name(b)) })
+	return all, nil
+}
+
+// adoptedBase is what is added to the numbers in a folder that was another instance's, if path is one.
+func adoptedBase(path string) (base uint64, is bool, err error) {
+	name, is := strings.CutPrefix(filepath.Base(path), adopted)
+	if !is {
+		return 0, false, nil
+	}
+	if base, err = strconv.ParseUint(name, 10, 64); err != nil {
+		return 0, true, fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
+	}
+	return base, true, nil
 }
 
 // loadSegment reads one file up to its end or the first frame that isn't whole.
@@ -119,24 +141,34 @@ func (l *Log) loadSegment(path string, base uint64) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("spool: syncing %s: %w", path, err)
 	}
-	seg := &segment{path: path, base: base, first: l.firstOf(path, base)}
+	first, err := firstNumber(path)
+	if err != nil {
+		return err
+	}
+	seg := &segment{path: path, base: base, first: first + base}
 	for n := seg.first; n < l.next; n++ {
 		l.gone(n) // of a write that failed and couldn't be taken back: its numbers were given again
 	}
+	l.next = max(l.next, seg.first)
 	l.segments = append(l.segments, seg)
 	defer func() { l.bytes += seg.size }()
 	in := bufio.NewReaderSize(f, 256<<10)
-	header := make([]byte, headerSize)
-	switch n, err := io.ReadFull(in, header); {
+	head := make([]byte, headerSize)
+	switch n, err := io.ReadFull(in, head); {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		seg.size = int64(n)
 		return nil // killed as it was begun
 	case err != nil:
 		return fmt.Errorf("spool: reading %s: %w", path, err)
-	case string(header[:len(magic)]) != magic:
+	case unwritten(head):
+		l.metrics.fault(faultTorn)
+		l.opts.Log.Error("spool: a file was never written, as after a power cut", zap.String("file", path))
+		seg.size = int64(len(head))
+		return nil
+	case string(head[:len(magic)]) != magic:
 		return fmt.Errorf("%w: %s is no spool file", ErrFormat, path)
 	}
-	if v := binary.BigEndian.Uint32(header[len(magic):]); v != formatVersion {
+	if v := binary.BigEndian.Uint32(head[len(magic):]); v != formatVersion {
 		return fmt.Errorf("%w: %s has format %d, this version writes %d; start the version that wrote it, or remove the folder and lose what it holds", ErrFormat, path, v, formatVersion)
 	}
 	seg.size = int64(headerSize)
@@ -164,20 +196,30 @@ func (l *Log) loadSegment(path string, base uint64) error {
 	}
 }
 
-// firstOf is the number that a file's name begins with.
-func (l *Log) firstOf(path string, base uint64) uint64 {
-	name, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), suffix), "-")
-	if n, err := strconv.ParseUint(name, 10, 64); err == nil {
-		return n + base
+// unwritten reports whether of a header only a part was written, or nothing: the rest reads as zeros.
+func unwritten(head []byte) bool {
+	b := bytes.TrimRight(head, "\x00")
+	return len(b) < len(head) && bytes.HasPrefix(header(), b)
+}
+
+// firstNumber is that of a file's first entry, which its name is made of.
+func firstNumber(path string) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(path), suffix), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s isn't named by this program", ErrFormat, path)
 	}
-	return l.next // it has been renamed
+	return n, nil
 }
 
 // take takes over one frame.
 func (l *Log) take(seg *segment, body []byte) error {
 	switch {
 	case body[0] == kindSettled:
-		return parseSettled(body, func(n uint64) { l.gone(n + seg.base) })
+		return parseSettled(body, func(n uint64) {
+			// Its entry may have gone with its file. Another one of its number would be settled by this mark at the next start.
+			l.next = max(l.next, n+seg.base+1)
+			l.gone(n + seg.base)
+		})
 	case body[0] != kindEntry:
 		return errCorrupt
 	case seg.size > maxOffset:
@@ -222,16 +264,23 @@ func (l *Log) Entries(each func(Entry)) error {
 			newest = seg.newest
 		}
 	}
-	anew := slices.Sorted(maps.Keys(l.moved))
+	anew := slices.AppendSeq(slices.Collect(maps.Keys(l.moved)), maps.Keys(l.past))
+	slices.Sort(anew)
 	// tell those that were written anew and have smaller numbers than what comes next.
 	tell := func(below uint64) {
-		for len(anew) > 0 && anew[0] < below {
-			if e, err := l.read(anew[0]); err == nil {
-				each(e)
-			} else {
-				l.opts.Log.Error("spool: an entry is damaged and lost", zap.Error(err))
+		for ; len(anew) > 0 && anew[0] < below; anew = anew[1:] {
+			p, settled := l.past[anew[0]]
+			if !settled {
+				p = l.moved[anew[0]]
 			}
-			anew = anew[1:]
+			e, err := l.readPlace(p)
+			if err != nil {
+				l.opts.Log.Error("spool: an entry can't be read", zap.Uint64("number", anew[0]), zap.Error(err))
+				continue
+			}
+			if e.Settled = settled; !settled || newest.Sub(e.Time) <= l.opts.Keep {
+				each(e)
+			}
 		}
 	}
 	for _, seg := range l.segments {
@@ -242,8 +291,8 @@ func (l *Log) Entries(each func(Entry)) error {
 				return nil //nolint:nilerr // a settled frame, one that load has passed over, or one that was written anew
 			}
 			s := seg.index[e.Number-seg.first]
-			e.Settled = s&gone != 0
-			if int64(s&^gone) != offset || e.Settled && (newest.Sub(e.Time) > l.opts.Keep || l.isMoved(e.Number)) {
+			e.Settled = s&ended != 0
+			if int64(s&^ended) != offset || e.Settled && newest.Sub(e.Time) > l.opts.Keep {
 				return nil
 			}
 			tell(e.Number)
@@ -255,10 +304,9 @@ func (l *Log) Entries(each func(Entry)) error {
 		}
 	}
 	tell(l.next)
+	l.past = nil
 	return nil
 }
-
-func (l *Log) isMoved(n uint64) bool { _, moved := l.moved[n]; return moved }
 
 // scan calls each for the frames of a file, up to its end or the first that isn't whole.
 func scan(path string, each func(offset int64, body []byte) error) error {
@@ -289,18 +337,15 @@ func scan(path string, each func(offset int64, body []byte) error) error {
 // adopt takes over the folders of instances that nobody runs any more: one renaming, so that a process that is killed in
 // between has them once. What can't be taken over is left alone: it is no reason not to receive.
 func (l *Log) adopt() error {
-	siblings, err := os.ReadDir(l.opts.Dir)
+	names, err := Instances(l.opts.Dir)
 	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+		return err
 	}
-	for _, s := range siblings {
-		if !s.IsDir() || s.Name() == l.opts.Instance || strings.HasPrefix(s.Name(), ".") {
+	for _, name := range names {
+		if name == l.opts.Instance {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(l.opts.Dir, s.Name(), lockName)); err != nil {
-			continue // not an instance's
-		}
-		other, err := openFolder(l.opts, s.Name(), l.metrics)
+		other, err := openFolder(l.opts, name, l.metrics)
 		if errors.Is(err, ErrLocked) {
 			continue // it runs
 		}
@@ -309,7 +354,8 @@ func (l *Log) adopt() error {
 		}
 		if err != nil {
 			l.metrics.fault(faultAdopt)
-			l.opts.Log.Error("spool: what another instance has left can't be taken over and stays there", zap.String("folder", s.Name()), zap.Error(err))
+			l.opts.Log.Error("spool: what another instance has left can't be taken over and stays there: see 'sluice spool ls'",
+				zap.String("folder", filepath.Join(l.opts.Dir, name)), zap.Error(err))
 		}
 	}
 	return nil

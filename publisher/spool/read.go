@@ -26,13 +26,8 @@ func (l *Log) read(number uint64) (Entry, error) {
 			l.mu.Unlock()
 			return Entry{}, fmt.Errorf("%w: there is no entry %d", ErrDamaged, number)
 		}
-		f, err := l.reader(p.in)
 		l.mu.Unlock()
-		var e Entry
-		if err == nil {
-			e, err = readAt(f, p.offset)
-		}
-		e.Number += p.in.base
+		e, err := l.readPlace(p)
 		if err == nil && e.Number != number {
 			err = fmt.Errorf("%w: entry %d stands in place of %d", ErrDamaged, e.Number, number)
 		}
@@ -51,6 +46,28 @@ func (l *Log) read(number uint64) (Entry, error) {
 		}
 		return Entry{}, fmt.Errorf("spool: reading %s at %d: %w", p.in.path, p.offset, err)
 	}
+}
+
+// readPlace reads what stands at a place.
+func (l *Log) readPlace(p place) (e Entry, err error) {
+	l.mu.Lock()
+	f, err := l.reader(p.in)
+	l.mu.Unlock()
+	if err != nil {
+		return e, err
+	}
+	body, err := readFrame(io.NewSectionReader(f, int64(p.offset), maxFrame+frameHead))
+	if err == nil {
+		e, e.supersedes, err = parseEntry(body)
+	}
+	e.Number += p.in.base
+	for i := range e.supersedes {
+		e.supersedes[i] += p.in.base
+	}
+	if errors.Is(err, errTorn) || errors.Is(err, errCorrupt) || errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return e, err
 }
 
 // reader opens a file for reading, or returns it if it is open. mu is held.
@@ -78,15 +95,4 @@ func (l *Log) stopReading(seg *segment) {
 	_ = seg.in.Close() // nothing was written
 	seg.in = nil
 	l.reading = slices.DeleteFunc(l.reading, func(s *segment) bool { return s == seg })
-}
-
-func readAt(f io.ReaderAt, offset uint32) (e Entry, err error) {
-	body, err := readFrame(io.NewSectionReader(f, int64(offset), maxFrame+frameHead))
-	if err == nil {
-		e, _, err = parseEntry(body)
-	}
-	if errors.Is(err, errTorn) || errors.Is(err, errCorrupt) || errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return e, err
 }

@@ -23,7 +23,8 @@ type segment struct {
 	live    int       // entries that aren't settled
 	newest  time.Time // of its entries
 	dirty   bool      // written since the last sync
-	listed  bool      // its name in the folder is on disk too
+	synced  int64     // of size
+	copied  bool      // there are copies of its entries that may not be on disk yet
 	failed  bool      // see giveUp
 }
 
@@ -31,7 +32,7 @@ type segment struct {
 type slot uint32
 
 const (
-	gone      slot = 1 << 31
+	ended     slot = 1 << 31
 	maxOffset      = math.MaxInt32
 )
 
@@ -76,7 +77,7 @@ func (l *Log) find(n uint64) (p place, ok bool) {
 		return p, true
 	}
 	seg, s := l.slot(n)
-	if s == nil || *s&gone != 0 {
+	if s == nil || *s&ended != 0 {
 		return place{}, false
 	}
 	return place{seg, uint32(*s)}, true
@@ -92,22 +93,25 @@ func (l *Log) gone(n uint64) bool {
 	l.live--
 	if _, anew := l.moved[n]; anew {
 		delete(l.moved, n)
+		if l.past != nil {
+			l.past[n] = p
+		}
 	} else {
 		_, s := l.slot(n)
-		*s |= gone
+		*s |= ended
 	}
 	return true
 }
 
-// unsettled lists the numbers of a file's entries that aren't settled.
-func (l *Log) unsettled(seg *segment) (numbers []uint64) {
+// unsettled lists the numbers of a file's entries that aren't settled and stand at an offset or after it.
+func (l *Log) unsettled(seg *segment, from int64) (numbers []uint64) {
 	for n, p := range l.moved {
-		if p.in == seg {
+		if p.in == seg && int64(p.offset) >= from {
 			numbers = append(numbers, n)
 		}
 	}
 	for i, s := range seg.index {
-		if s != 0 && s&gone == 0 {
+		if s != 0 && s&ended == 0 && int64(s) >= from {
 			numbers = append(numbers, seg.first+uint64(i))
 		}
 	}
