@@ -17,7 +17,8 @@ const (
 )
 
 // Claim asks for the right to publish the delivery with this ID (see [Identify]). It returns within
-// [Options.ClaimTimeout], while another one has the ID [Options.BusyTimeout], and a scheduling delay, or when ctx ends. A claim that is [Won] or [Skipped] must be settled.
+// [Options.ClaimTimeout], at times [Options.BusyTimeout], and a scheduling delay, or when ctx ends. A claim that is [Won]
+// or [Skipped] must be settled.
 // Errors: [ErrBusy], [ErrUnavailable], [ErrOverloaded], [ErrClosed], or ctx's; in each case nothing is left behind.
 func (d *Deduper) Claim(ctx context.Context, id string) (*Claim, error) {
 	if d.closing.Load() {
@@ -166,21 +167,27 @@ func (d *Deduper) ask(c *Claim, w *waiter, k kind) reply {
 		return replyLate
 	}
 	c.ask.kind = k
-	b := d.laneOf(c.key).submit(&c.ask)
+	l := d.laneOf(c.key)
+	b := l.submit(&c.ask)
 	if b == nil {
 		return replyAway
 	}
 	if k == askClaim {
 		c.reached = true
 	}
-	var r reply
-	select {
-	case <-b.done:
-		return c.ask.reply()
-	case <-w.timer.C:
-		w.late, r = true, replyLate
-	case <-w.ctx.Done():
-		r = replyCancelled
+	r := replyLate
+	for waits := true; waits; {
+		select {
+		case <-b.done:
+			return c.ask.reply()
+		case <-w.ctx.Done():
+			r, waits = replyCancelled, false
+		case <-w.timer.C:
+			// As long as Redis isn't known to be away, it is this process that is slow, as with what has gathered while it
+			// stood still. A flight ends within a timeout; to wait for that is better than to publish unasked.
+			waits = l.away() == nil && w.more()
+			w.late = !waits
+		}
 	}
 	if !c.ask.state.CompareAndSwap(asking, left) {
 		return c.ask.reply() // it has come in this moment
@@ -242,8 +249,8 @@ type waiter struct {
 	ctx   context.Context //nolint:containedctx // lives as long as the call it belongs to
 	timer *time.Timer     // the claim timeout
 	late  bool            // it has fired
-	each  time.Duration   // the claim timeout, again each time when somebody else is seen to have the ID,
-	until time.Time       // until then
+	each  time.Duration   // the claim timeout
+	until time.Time       // the busy timeout's end
 	pause time.Duration
 }
 
@@ -257,7 +264,7 @@ func (w *waiter) poll() error {
 	w.pause = min(w.pause*3/2, pollMax)
 	select {
 	case <-pause.C:
-		w.timer.Reset(max(0, min(w.each, time.Until(w.until))))
+		w.more()
 		return nil
 	case <-w.timer.C:
 		w.late = true
@@ -265,6 +272,13 @@ func (w *waiter) poll() error {
 	case <-w.ctx.Done():
 		return w.cancelled()
 	}
+}
+
+// more gives the claim timeout once more, until the busy timeout is over. It reports whether there was any left.
+func (w *waiter) more() bool {
+	left := min(w.each, time.Until(w.until))
+	w.timer.Reset(max(0, left))
+	return left > 0
 }
 
 func (w *waiter) cancelled() error { return fmt.Errorf("claiming: %w", w.ctx.Err()) }

@@ -64,10 +64,11 @@ type Options struct {
 	TTL time.Duration
 	// Timeout bounds one round trip to Redis, connecting included; default 150 ms.
 	Timeout time.Duration
-	// ClaimTimeout bounds [Deduper.Claim] unless another one has the ID; default 200 ms.
+	// ClaimTimeout bounds [Deduper.Claim]; default 200 ms.
 	ClaimTimeout time.Duration
-	// BusyTimeout is how long Claim waits in all where another one has the ID; at least ClaimTimeout, which is the default.
-	// While Kafka is away that other one takes the time until it is kept on disk.
+	// BusyTimeout bounds it instead while Redis isn't known to be away and another one has the ID, or this process hasn't
+	// come to asking yet; at least ClaimTimeout, which is the default. While Kafka is away that other one takes the time
+	// until it is kept on disk.
 	BusyTimeout time.Duration
 
 	// MaxPending bounds the unsettled claims, and again the confirms and releases that wait for Redis (each master's,

@@ -205,7 +205,7 @@ func (s *service) shutdown(ctx context.Context) error {
 		// Batches that were sent get their answers, which the claims wait for.
 		{"settle batches", deadline.Add(-total / 4), s.publisher.Close},
 		// Redis learns of what is kept.
-		{"write marks", deadline.Add(-total / 8), s.deduper.Close},
+		{"write marks", deadline.Add(-total / 8), s.writeMarks},
 		{"close admin", deadline, s.admin.Close},
 	}
 	var failed error
@@ -221,6 +221,19 @@ func (s *service) shutdown(ctx context.Context) error {
 	}
 	s.account()
 	return failed
+}
+
+// marksAway is how long the end waits for a Redis that is away. Nothing listens meanwhile, which costs the sender more than
+// the marks of some retries.
+const marksAway = 2 * time.Second
+
+func (s *service) writeMarks(ctx context.Context) error {
+	if !s.deduper.State().Up {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, marksAway)
+		defer cancel()
+	}
+	return s.deduper.Close(ctx)
 }
 
 // account logs the balance of this life, and what is left to the next.
