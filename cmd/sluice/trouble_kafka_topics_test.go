@@ -50,6 +50,12 @@ func TestKafkaTopicTroubles(t *testing.T) {
 				extra = append(extra, "SLUICE_CREATE_TOPICS=false")
 			}
 			x := &trouble{instance: startProcess(t, env, extra...), env: env, kafka: kafka}
+			testenv.Eventually(t, time.Minute, func() error {
+				if there := kafka.Topics(t, env.Prefix); !slices.Contains(there, env.Topic("dead_letter")) || !slices.Contains(there, env.Topic("other")) {
+					return fmt.Errorf("there are only %v", there)
+				}
+				return nil
+			})
 			test.run(t, x, admin)
 			x.ended(t)
 		})
