@@ -29,7 +29,7 @@ func newDeduper(c *config.Config, log *zap.Logger, reg prometheus.Registerer) (*
 		URL: c.RedisURL.Reveal(), Password: c.RedisPassword.Reveal(), Instance: c.Instance, Prefix: c.RedisPrefix,
 		Lease: c.DedupeLease, TTL: c.DedupeTTL, Timeout: c.RedisTimeout, ClaimTimeout: c.ClaimTimeout,
 		BusyTimeout: c.RequestTimeout / 2, // until whoever has the event has kept it, on disk if Kafka is away
-		WhenDown: whenDown, Succeeds: c.SpoolDir != "", Log: log, Registerer: reg,
+		WhenDown:    whenDown, Succeeds: c.SpoolDir != "", Log: log, Registerer: reg,
 	})
 }
 
