@@ -11,32 +11,14 @@ import (
 	"go.uber.org/zap"
 
 	"sluice/publisher/balance"
-	"sluice/publisher/idempotent"
 	"sluice/publisher/spool"
 )
 
 const (
 	// groupMost bounds how many messages are synced to disk together.
 	groupMost = 1000
-	// underWay bounds a topic's messages that are with the producer at a time while its backlog is sent.
-	underWay = 1000
-	// endingBelow and endingAbove are the sizes of a backlog at which its end is near, and isn't any more.
-	endingBelow = 64
-	endingAbove = 512
-	// endingWithin is how lately Kafka must have taken a message for that.
-	endingWithin = time.Second
-	// slowFor is how long a topic's way leads over the disk after its last event, if Kafka was slow to take that.
-	slowFor = 2 * time.Second
-	// parkedMost bounds the messages that are held in memory because nobody takes them.
-	parkedMost = 1000
-	// vainFor is how long nothing waits for a backlog's end after that was in vain.
-	vainFor = 5 * time.Second
-	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
-	drainPause = 250 * time.Millisecond
 	// waitingMost bounds the messages that wait for the disk.
 	waitingMost = 20_000
-	// findFor bounds the search for a message's topic.
-	findFor = 5 * time.Second
 )
 
 // outbox keeps messages on disk that Kafka doesn't take in time, and sends them when it does. A topic with a backlog
@@ -291,135 +273,9 @@ func (b *backlog) tell() {
 	}
 }
 
-// drain sends a backlog, in order, until it is empty or ctx ends.
-func (o *outbox) drain(ctx context.Context, b *backlog) {
-	sent := 0
-	var taken []uint64 // not yet with the producer
-	for ctx.Err() == nil {
-		if len(taken) == 0 {
-			var over bool
-			if taken, over = o.take(b, taken); over {
-				o.p.log.Info("what was kept on disk of a topic is in Kafka", zap.String("topic", b.topic), zap.Int("events", sent))
-				return
-			}
-		}
-		if len(taken) == 0 {
-			select {
-			case <-b.news:
-			case <-time.After(slowFor):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		if err := o.send(ctx, b, taken[0]); err != nil {
-			o.mu.Lock()
-			b.ending = false
-			o.mu.Unlock()
-			select {
-			case <-time.After(drainPause):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		sent++
-		taken = taken[1:]
-	}
-}
-
-// take takes the next messages out of the backlog, as many as may be under way. over: none are left of it, and it has
-// ended.
-func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	left := b.numbers.size + b.writing + b.busy
-	b.ending = b.quick && time.Since(b.vain) >= vainFor && (left < endingBelow && time.Since(b.took) < endingWithin || b.ending && left < endingAbove)
-	if left == 0 && (b.quick || time.Since(b.took) >= slowFor) {
-		delete(o.backlogs, b.topic)
-		close(b.over)
-		return nil, true
-	}
-	taken = into[:0]
-	for b.numbers.size > 0 && b.busy < underWay {
-		taken = append(taken, b.numbers.pop())
-		b.busy++
-	}
-	return taken, false
-}
-
-// send hands one of the backlog's messages to the producer. After an error it isn't there.
-func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
-	payload, err := o.log.Read(number)
-	if err != nil && !errors.Is(err, spool.ErrDamaged) {
-		return err // no descriptor left, for example
-	}
-	var m *Message
-	if err == nil {
-		m, err = parseMessage(payload)
-	}
-	if err != nil {
-		// It won't get better, and mustn't keep the others.
-		o.p.log.Error("an event that was kept on disk can't be read and stays there", zap.Uint64("number", number), zap.Error(err))
-		if errors.Is(err, spool.ErrDamaged) {
-			o.p.opts.Book.Move(balance.Spooled, balance.Lost)
-		}
-		o.ended(b, time.Time{})
-		return nil
-	}
-	if number <= o.restored && o.p.opts.Kept != nil {
-		o.p.opts.Kept(kept(m))
-	}
-	r := o.p.recordOf(m)
-	r.Entry = number
-	handed := time.Now()
-	r.Late = func(err error) {
-		switch {
-		case err == nil:
-			o.p.opts.Book.Move(balance.Spooled, account(meant(r)))
-			o.ended(b, handed)
-		case errors.Is(err, idempotent.ErrUnresolved):
-			o.ended(b, time.Time{}) // the next process goes on
-		default:
-			o.p.topics.wg.Go(func() { o.replace(ctx, b, r, err) })
-		}
-	}
-	find, cancel := context.WithTimeout(ctx, findFor)
-	defer cancel()
-	topic, n, err := o.p.find(find, m)
-	if err != nil {
-		return err
-	}
-	return o.p.prod.ProduceLater(topic, o.p.partition(r, n), r)
-}
-
-// replace finds another place for a record of the backlog that its topic doesn't take. The backlog doesn't wait for that,
-// unless too many do.
-func (o *outbox) replace(ctx context.Context, b *backlog, r *idempotent.Record, cause error) {
-	alone := o.parked.Add(1) <= parkedMost
-	if alone {
-		o.ended(b, time.Time{})
-	}
-	o.p.opts.Book.Move(balance.Spooled, account(o.p.republish(ctx, r, cause)))
-	o.parked.Add(-1)
-	if !alone {
-		o.ended(b, time.Time{})
-	}
-}
-
 // begin has the topic's events go by way of the disk until Kafka takes them quickly again.
 func (o *outbox) begin(topic string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.backlogOf(topic)
-}
-
-// ended takes note that a message has left the producer. handed is when it went there, zero if Kafka hasn't taken it.
-func (o *outbox) ended(b *backlog, handed time.Time) {
-	o.mu.Lock()
-	b.busy--
-	if !handed.IsZero() {
-		b.took = time.Now()
-		b.quick = b.took.Sub(handed) < o.p.opts.Spool.After/2
-	}
-	o.mu.Unlock()
-	b.tell()
 }

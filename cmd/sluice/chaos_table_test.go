@@ -123,6 +123,18 @@ func allTrials(seed uint64, round int) (all []trialOf) {
 		}
 		return strikes
 	}
+	for _, h := range []how{killed, frozen} {
+		for _, o := range []trialOf{{rate: 200, down: 8 * time.Second}, {rate: 1000, down: time.Minute}} {
+			o.fault = fmt.Sprintf("Kafka %s for %.0f s at %.0f/s", h, o.down.Seconds(), o.rate)
+			o.instances, o.strikes = 1, [][]hit{{{onKafka, h}}}
+			all = append(all, o)
+		}
+	}
+	var five [][]hit
+	for range 5 {
+		five = append(five, []hit{{onSluice, killed}})
+	}
+	add(trialOf{fault: "sluice killed five times at 400/s", strikes: five, rate: 400, down: time.Second})
 	return append(all,
 		trialOf{fault: "disk full", instances: 1, strikes: [][]hit{{{onDisk, full}}, {{onDisk, full}}}},
 		trialOf{fault: "disk full and Kafka", instances: 1, strikes: byKafka(hit{onDisk, full})},

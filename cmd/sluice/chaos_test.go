@@ -63,6 +63,8 @@ type trialOf struct {
 	shared    bool // the instances have one folder for their spools
 	slow      bool // the disk is slow throughout
 	strikes   [][]hit
+	rate      float64       // events a second, in an open loop; 0: drawn
+	down      time.Duration // how long what is struck is down; 0: drawn
 }
 
 func (c trialOf) String() string {
@@ -128,7 +130,9 @@ func (c trialOf) run(t *testing.T, kafka *testenv.Cluster, seed uint64) *chaosRo
 	}
 	// Open: events come at their rate, however long answers take. Closed: each client waits for its answer.
 	options.Rate, options.Concurrency = float64(100+x.random.IntN(200)), 1000
-	if x.random.IntN(2) == 0 {
+	if c.rate > 0 {
+		options.Rate, options.Duplicates = c.rate, 0
+	} else if x.random.IntN(2) == 0 {
 		options.Concurrency = 16
 	}
 	x.say(t, "%s; %.0f events/s, at most %d at a time", c, options.Rate, options.Concurrency)
@@ -242,7 +246,9 @@ func (x *chaos) strike(t *testing.T, hits []hit) {
 		last = time.Now()
 		x.down(t, h, victims)
 	}
-	if !slices.ContainsFunc(hits, func(h hit) bool { return h.how != restarted }) {
+	if x.trialOf.down > 0 {
+		x.pause(t, x.trialOf.down, x.trialOf.down)
+	} else if !slices.ContainsFunc(hits, func(h hit) bool { return h.how != restarted }) {
 		x.pause(t, 0, 500*time.Millisecond)
 	} else {
 		x.pause(t, 2*time.Second, 6*time.Second)

@@ -134,7 +134,7 @@ func (tr *troubles) judge(p *post, copies []*post) error {
 // claimed reports whether another post of the same event may have held the claim on it: it was under way, or it was with
 // an instance that died or stood still over it.
 func (p *post) claimed(copies []*post) bool {
-	const most = 200 * time.Millisecond // that a claim is waited for, less what the way there takes
+	const most = 200 * time.Millisecond // that Redis may take: it is waited for longer, unless that goes away meanwhile
 	return slices.ContainsFunc(copies, func(other *post) bool {
 		return other != p && (other.common(p.span) > most/2 || other.code == 0 && other.begin.Before(p.end))
 	})
