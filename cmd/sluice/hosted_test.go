@@ -62,7 +62,7 @@ func TestHostedKafka(t *testing.T) {
 	if code, out := tail(users[1], "--unknown", "--dead-letter"); code != exitOK || !strings.Contains(out, "hosted") || !strings.Contains(out, "pigeon") || !strings.Contains(out, "no JSON") {
 		t.Errorf("the reader's tail ends with %d:\n%s", code, out)
 	}
-	repaired(t, s.admin, "empty") // it may read what it has to
+	repaired(t, "empty", s.admin) // it may read what it has to
 	lame := start(users[2], testenv.Redis(t).URL())
 	testenv.Eventually(t, 60*time.Second, func() error {
 		if text := scrape(t, lame.admin); strings.Contains(text, "sluice_dedupe_repairs_total{result=\"failed\"} 0\n") {

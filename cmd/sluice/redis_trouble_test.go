@@ -197,7 +197,7 @@ func redisTroubled(t *testing.T, trouble redisTrouble) {
 		})
 	}
 	if trouble.forgets {
-		repaired(t, open.admin, "lost")
+		repaired(t, "lost", open.admin, closed.admin) // whoever is first
 	}
 	count := map[string]int{}
 	for _, x := range env.Records(t) {
