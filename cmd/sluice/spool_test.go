@@ -41,24 +41,6 @@ func (l *ledger) always200(t *testing.T) {
 	}
 }
 
-// TestBrokerAwayWithSpool keeps answering 200 while Kafka is dead, or worse, frozen.
-func TestBrokerAwayWithSpool(t *testing.T) {
-	t.Run("killed", func(t *testing.T) {
-		spoolRun(t, func(ctx context.Context, _ *instance, kafka *testenv.Cluster) {
-			kafka.Broker(0).Kill(t)
-			sleep(ctx, 8*time.Second)
-			kafka.Broker(0).Restart(t)
-		}).always200(t)
-	})
-	t.Run("frozen", func(t *testing.T) {
-		spoolRun(t, func(ctx context.Context, _ *instance, kafka *testenv.Cluster) {
-			kafka.Broker(0).Stop(t)
-			sleep(ctx, 8*time.Second)
-			kafka.Broker(0).Cont(t)
-		}).always200(t)
-	})
-}
-
 // TestKilledWithSpool kills sluice five times: what had been sent is sent again under the same stamps, and claims of
 // the former life aren't waited for.
 func TestKilledWithSpool(t *testing.T) {
