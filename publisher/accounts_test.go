@@ -37,7 +37,7 @@ func becomes(t *testing.T, p *Publisher, want balance.Balance) {
 func TestAccountOfRefused(t *testing.T) {
 	kafka := testenv.Kfake(t)
 	var code atomic.Int32
-	refuse(kafka, func(topic string) int16 {
+	kafka.RefuseProduce(func(topic string) int16 {
 		if topic == "ar_email_sent" {
 			return int16(code.Load())
 		}

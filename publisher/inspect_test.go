@@ -14,7 +14,7 @@ import (
 // TestReadSpoolEntry tells what the entries stand for, as it will be in Kafka.
 func TestReadSpoolEntry(t *testing.T) {
 	kafka := testenv.Kfake(t)
-	down := outage(kafka)
+	down := kafka.Outage()
 	dir := t.TempDir()
 	o := spooling("inspect", kafka, dir)
 	p, err := New(o)

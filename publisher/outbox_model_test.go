@@ -31,7 +31,7 @@ func outboxModel(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	kafka, dir := testenv.Kfake(t), t.TempDir()
 	away := map[string]*atomic.Bool{"om_email_sent": {}, "om_email_opened": {}}
-	refuse(kafka, func(topic string) int16 {
+	kafka.RefuseProduce(func(topic string) int16 {
 		if on := away[topic]; on != nil && on.Load() {
 			return 19 // NOT_ENOUGH_REPLICAS
 		}

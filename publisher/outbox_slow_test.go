@@ -71,7 +71,7 @@ func TestOutboxSlow(t *testing.T) {
 func TestOutboxParked(t *testing.T) {
 	kafka := testenv.Kfake(t)
 	var away, large atomic.Bool
-	refuse(kafka, func(topic string) int16 {
+	kafka.RefuseProduce(func(topic string) int16 {
 		switch {
 		case large.Load():
 			return 10 // MESSAGE_TOO_LARGE

@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,45 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
 	"sluice/internal/testenv"
 )
-
-// outage makes a fake Kafka refuse every batch while it is on, in a way that may pass.
-func outage(kafka *testenv.FakeCluster) *atomic.Bool {
-	on := &atomic.Bool{}
-	refuse(kafka, func(string) int16 {
-		if on.Load() {
-			return 19 // NOT_ENOUGH_REPLICAS
-		}
-		return 0
-	})
-	return on
-}
-
-// refuse answers produce requests with codes; one whose topics all get 0 goes on to the fake Kafka.
-func refuse(kafka *testenv.FakeCluster, code func(topic string) int16) {
-	kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		kafka.KeepControl()
-		if !slices.ContainsFunc(req.(*kmsg.ProduceRequest).Topics, func(t kmsg.ProduceRequestTopic) bool { return code(t.Topic) != 0 }) {
-			return nil, nil, false
-		}
-		res := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, t := range req.(*kmsg.ProduceRequest).Topics {
-			topic := kmsg.NewProduceResponseTopic()
-			topic.Topic = t.Topic
-			for _, p := range t.Partitions {
-				partition := kmsg.NewProduceResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, cmp.Or(code(t.Topic), 19)
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			res.Topics = append(res.Topics, topic)
-		}
-		return res, nil, true
-	})
-}
 
 // spooling is a publisher's options with a spool.
 func spooling(prefix string, kafka *testenv.FakeCluster, dir string) Options {
@@ -96,7 +60,7 @@ func numberedEvent(t *testing.T, n int) *Message {
 // TestOutbox keeps events through an outage and a restart within it: each ends on its topic once, in order.
 func TestOutbox(t *testing.T) {
 	kafka := testenv.Kfake(t)
-	away := outage(kafka)
+	away := kafka.Outage()
 	dir, n := t.TempDir(), 0
 	outcomes := map[Outcome]int{}
 	some := func(p *Publisher, count int) {
@@ -159,7 +123,7 @@ func TestOutbox(t *testing.T) {
 // TestOutboxUnderLoad lets many publish while Kafka comes and goes.
 func TestOutboxUnderLoad(t *testing.T) {
 	kafka := testenv.Kfake(t)
-	away := outage(kafka)
+	away := kafka.Outage()
 	p := run(t, spooling("ol", kafka, t.TempDir()))
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -216,7 +180,7 @@ func TestOutboxUnderLoad(t *testing.T) {
 // TestOutboxFull refuses what has no room, and keeps what it has.
 func TestOutboxFull(t *testing.T) {
 	kafka := testenv.Kfake(t)
-	away := outage(kafka)
+	away := kafka.Outage()
 	o := spooling("of", kafka, t.TempDir())
 	o.Spool.MaxBytes = 64 << 10
 	p := run(t, o)
@@ -245,7 +209,7 @@ func TestOutboxFull(t *testing.T) {
 func TestOutboxRefused(t *testing.T) {
 	kafka := testenv.Kfake(t)
 	var code atomic.Int32
-	refuse(kafka, func(topic string) int16 {
+	kafka.RefuseProduce(func(topic string) int16 {
 		if topic == "or_email_sent" {
 			return int16(code.Load())
 		}

@@ -21,7 +21,7 @@ func TestBalanceInstants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			env := testenv.Fake(t)
 			redis := testenv.Proxy(t, strings.TrimSuffix(strings.TrimPrefix(env.RedisURL(), "redis://"), "/0"))
-			away := absence(env.Kafka.(*testenv.FakeCluster))
+			away := env.Kafka.(*testenv.FakeCluster).Outage()
 			extra := []string{"SLUICE_REDIS_URL=redis://" + redis.Addr(), "SLUICE_DEDUPE_WHEN_DOWN=closed"}
 			if spooling {
 				extra = append(extra, "SLUICE_SPOOL_DIR="+t.TempDir())
@@ -133,7 +133,7 @@ func TestBalanceOfUnknown(t *testing.T) {
 func TestBalanceOverLives(t *testing.T) {
 	t.Run("fake", func(t *testing.T) {
 		env := testenv.Fake(t)
-		on := absence(env.Kafka.(*testenv.FakeCluster))
+		on := env.Kafka.(*testenv.FakeCluster).Outage()
 		balanceOverLives(t, env, on.Store)
 	})
 	t.Run("real", func(t *testing.T) {

@@ -9,11 +9,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"sluice/internal/testenv"
 	"sluice/publisher/balance"
@@ -284,28 +282,4 @@ func (tr *truth) onTopics(t *testing.T, env *testenv.Env) (published, deadLetter
 		}
 	}
 	return published, deadLettered
-}
-
-// absence makes a fake Kafka refuse every batch while it is on, in a way that may pass.
-func absence(kafka *testenv.FakeCluster) *atomic.Bool {
-	on := &atomic.Bool{}
-	kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		kafka.KeepControl()
-		if !on.Load() {
-			return nil, nil, false
-		}
-		res := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, asked := range req.(*kmsg.ProduceRequest).Topics {
-			topic := kmsg.NewProduceResponseTopic()
-			topic.Topic = asked.Topic
-			for _, p := range asked.Partitions {
-				partition := kmsg.NewProduceResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, 19 // NOT_ENOUGH_REPLICAS
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			res.Topics = append(res.Topics, topic)
-		}
-		return res, nil, true
-	})
-	return on
 }

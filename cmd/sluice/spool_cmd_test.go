@@ -13,11 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"sluice/config"
 	"sluice/internal/stream"
@@ -92,31 +90,6 @@ func parseExport(t *testing.T, text string) (lines []exportedLine) {
 	return lines
 }
 
-// refuseBatches makes the fake Kafka refuse every batch while it is on, in a way that may pass.
-func refuseBatches(env *testenv.Env) *atomic.Bool {
-	on := &atomic.Bool{}
-	kafka := env.Kafka.(*testenv.FakeCluster)
-	kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		kafka.KeepControl()
-		if !on.Load() {
-			return nil, nil, false
-		}
-		res := req.ResponseKind().(*kmsg.ProduceResponse)
-		for _, t := range req.(*kmsg.ProduceRequest).Topics {
-			topic := kmsg.NewProduceResponseTopic()
-			topic.Topic = t.Topic
-			for _, p := range t.Partitions {
-				partition := kmsg.NewProduceResponseTopicPartition()
-				partition.Partition, partition.ErrorCode = p.Partition, 19 // NOT_ENOUGH_REPLICAS
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			res.Topics = append(res.Topics, topic)
-		}
-		return res, nil, true
-	})
-	return on
-}
-
 // TestSpoolCommands goes the way of an operator: Kafka takes nothing, the instance is gone for good, its events aren't.
 func TestSpoolCommands(t *testing.T) {
 	env := testenv.Fake(t)
@@ -127,7 +100,7 @@ func TestSpoolCommands(t *testing.T) {
 	if a := (request{body: []byte(`{"event_id":"first","event_type":"email_sent"}`)}).insist(t, s.url); a.Status != "published" {
 		t.Fatalf("%+v", a)
 	}
-	away := refuseBatches(env)
+	away := env.Kafka.(*testenv.FakeCluster).Outage()
 	away.Store(true)
 	for _, x := range samples {
 		if a := (request{body: x.body}).insist(t, s.url); a.Status != "spooled" {
