@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-
 	"sluice/internal/testenv"
 	"sluice/publisher/balance"
 	"sluice/publisher/idempotent"

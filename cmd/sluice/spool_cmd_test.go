@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-
 	"sluice/config"
 	"sluice/internal/stream"
 	"sluice/internal/testenv"
