@@ -83,8 +83,8 @@ func TestDemoFindsDifferences(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var tampered atomic.Pointer[string]
 			tamper := func(batch []byte) bool {
-				id := eventIDIn(batch)
-				if id == "" || !bytes.Contains(batch, []byte(`"object_type":"email"`)) {
+				id := emailIn(batch)
+				if id == "" {
 					return false
 				}
 				from, to := tt.old, tt.new
@@ -124,13 +124,14 @@ func TestDemoFindsDifferences(t *testing.T) {
 	}
 }
 
-// eventIDIn is the first event_id in a batch of records.
-func eventIDIn(batch []byte) string {
-	_, after, found := bytes.Cut(batch, []byte(`"event_id":"`))
-	if !found {
+// emailIn is the event_id of a record in a batch whose object_type is email and follows it. A batch may have others before
+// that.
+func emailIn(batch []byte) string {
+	before, _, found := bytes.Cut(batch, []byte(`","object_type":"email"`))
+	_, id, _ := bytes.Cut(before[max(0, bytes.LastIndex(before, []byte(`"event_id":"`))):], []byte(`"event_id":"`))
+	if !found || bytes.ContainsAny(id, `"`) {
 		return ""
 	}
-	id, _, _ := bytes.Cut(after, []byte(`"`))
 	return string(id)
 }
 
