@@ -165,7 +165,7 @@ func counted(t *testing.T, c prometheus.Counter) float64 {
 func TestRepairGoesOn(t *testing.T) {
 	env := testenv.Fake(t)
 	w, store := newTailWriter(t, env, "email_sent"), newRedisOf(t, env)
-	const events = 200
+	const events = 400 // 8 s at the rate below
 	for i := range events {
 		w.write(env.Topic("email_sent"), "email_sent", fmt.Sprint("e", i))
 	}
@@ -178,12 +178,12 @@ func TestRepairGoesOn(t *testing.T) {
 		records: prometheus.NewCounter(prometheus.CounterOpts{Name: "records_total", Help: "Records."}),
 		done:    prometheus.NewCounter(prometheus.CounterOpts{Name: "done_total", Help: "Marks."}),
 	}
-	loss := dedupe.Loss{ID: "x", Since: time.Now().Add(-time.Hour)}
+	loss := dedupe.Loss{ID: "x", Since: time.Now().Add(-2 * time.Hour)} // before the first of them
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() { result <- r.repair(ctx, loss) }()
 	testenv.Eventually(t, 30*time.Second, func() error {
-		if n := len(store.all()); n < events*4/5 {
+		if n := len(store.all()); n < events*3/5 { // it has kept a place by then
 			return fmt.Errorf("%d marks", n)
 		}
 		return nil
