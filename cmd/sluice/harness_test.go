@@ -152,7 +152,9 @@ func (r request) send(ctx context.Context, url string) (answer, error) {
 	}
 	defer res.Body.Close()
 	a := answer{code: res.StatusCode, retryAfter: res.Header.Get("Retry-After")}
-	err = json.NewDecoder(res.Body).Decode(&a)
+	if res.ContentLength != 0 { // the goodbye to an idle connection has no body
+		err = json.NewDecoder(res.Body).Decode(&a)
+	}
 	a.took = time.Since(began)
 	return a, err
 }
