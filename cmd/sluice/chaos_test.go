@@ -380,7 +380,7 @@ func (x *chaos) judge(t *testing.T, sent []audit.Sent, w *witness) *chaosRow {
 	where.exist(x.kafka.Topics(t, x.env.Prefix))
 	report := audit.Compare(sent, records, where.right)
 	var text strings.Builder
-	writeFindings(&text, report, maxFindings)
+	writeFindings(&text, report, 10)
 	if text.Len() > 0 {
 		t.Logf("the audit:\n%s", text.String())
 	}
