@@ -151,8 +151,11 @@ func (p *Producer) update(ctx context.Context) error {
 }
 
 // setCluster takes note of the cluster's id. Producer ids are a cluster's own: in another one ours is nobody's, or another
-// producer's, whose batches ours would be taken for.
+// producer's, whose batches ours would be taken for. A broker that doesn't tell the id says nothing of a change.
 func (p *Producer) setCluster(id string) {
+	if id == "" {
+		return
+	}
 	p.mu.Lock()
 	former := p.cluster
 	if p.cluster = id; former != id {
