@@ -49,3 +49,12 @@ func compare(a, b *Record) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Topic, b.Topic),
 		cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
 }
+
+// Size is how many bytes key, value and headers have together.
+func (r *Record) Size() int {
+	n := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
+}
