@@ -34,10 +34,11 @@ func main() {
 	}
 }
 
-const usage = `usage: go run . ratio|openloop [flags]
+const usage = `usage: go run . ratio|openloop|profile [flags]
 
   ratio      requests/s of sluice over those of a bare Echo handler, closed loop
   openloop   latencies of sluice at a steady rate
+  profile    where sluice's processor time goes, closed loop
 
 Kafka's jars are in the folder SLUICE_TEST_KAFKA_LIBS; Java, redis-server and kcat are on the path.
 `
@@ -61,6 +62,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		return onStage(ctx, func(s *stage) { openLoop(s, o, out) })
+	case "profile":
+		o := profileOptions{}
+		if err := parse(mode, args, o.flags); err != nil {
+			return err
+		}
+		return onStage(ctx, func(s *stage) { profile(s, o, out) })
 	case noopMode: // started by ratio, as a process of its own
 		return serveNoop(ctx, out)
 	default:

@@ -19,3 +19,6 @@ func sleepUntil(t time.Time) {
 		_ = syscall.Nanosleep(&request, nil) // a signal may end it early
 	}
 }
+
+// profileSignal begins and ends a profile.
+const profileSignal = syscall.SIGUSR1

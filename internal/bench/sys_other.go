@@ -4,6 +4,7 @@ package main
 
 import (
 	"os/exec"
+	"syscall"
 	"time"
 )
 
@@ -12,3 +13,6 @@ func dieWithParent(*exec.Cmd) {}
 
 // sleepUntil sleeps as exactly as Go's timers do.
 func sleepUntil(t time.Time) { time.Sleep(time.Until(t)) }
+
+// profileSignal begins and ends a profile.
+const profileSignal = syscall.SIGUSR1
