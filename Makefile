@@ -57,9 +57,18 @@ fmt: ## format the code
 fuzz: ## run every fuzz target for TIME each (10s by default)
 	.ci/fuzz $(TIME)
 
-.PHONY: bench
-bench: ## run the benchmarks of PKG
+.PHONY: microbench
+microbench: ## run the benchmarks of single functions, in PKG
 	go test -run '^$$' -bench . -benchmem $(PKG)
+
+.PHONY: bench
+bench: ## measure sluice and its peers in turns, about 20 minutes: needs what test-real needs (internal/bench/README.md)
+	mkdir -p bin && libs="$$(.ci/kafka-libs)" && cd internal/bench && SLUICE_TEST_KAFKA_LIBS="$$libs" go run . compare -dir "$(CURDIR)/bin"
+
+.PHONY: bench-quick
+bench-quick: ## the same in three minutes, and rough
+	libs="$$(.ci/kafka-libs)" && cd internal/bench && SLUICE_TEST_KAFKA_LIBS="$$libs" \
+	  go run . compare -conns 256 -rounds 2 -duration 3s -warmup 10s -open 5s
 
 .PHONY: docs
 docs: ## write the generated pages and golden files anew

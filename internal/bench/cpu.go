@@ -86,3 +86,18 @@ func machineTime() (machine, error) {
 	}
 	return m, nil
 }
+
+// peakMemory is the most memory that a process has had resident, in bytes. Source: proc(5), VmHWM in /proc/pid/status.
+func peakMemory(pid int) (int64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading memory (this needs Linux): %w", err)
+	}
+	for line := range bytes.Lines(raw) {
+		if name, value, _ := bytes.Cut(line, []byte(":")); string(name) == "VmHWM" {
+			n, err := strconv.ParseInt(string(bytes.TrimSuffix(bytes.TrimSpace(value), []byte(" kB"))), 10, 64)
+			return n << 10, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no VmHWM", pid)
+}

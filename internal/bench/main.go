@@ -34,8 +34,9 @@ func main() {
 	}
 }
 
-const usage = `usage: go run . ratio|openloop|profile [flags]
+const usage = `usage: go run . compare|ratio|openloop|profile [flags]
 
+  compare    sluice and its peers, in turns: throughput, processor time, memory, latencies
   ratio      requests/s of sluice over those of a bare Echo handler, closed loop
   openloop   latencies of sluice at a steady rate
   profile    where sluice's processor time goes, closed loop
@@ -50,6 +51,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		mode, args = args[0], args[1:]
 	}
 	switch mode {
+	case "compare":
+		o := compareOptions{}
+		if err := parse(mode, args, o.flags); err != nil {
+			return err
+		}
+		return onStage(ctx, func(s *stage) { compare(s, o, out) })
 	case "ratio":
 		o := ratioOptions{}
 		if err := parse(mode, args, o.flags); err != nil {
@@ -68,8 +75,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		return onStage(ctx, func(s *stage) { profile(s, o, out) })
-	case noopMode: // started by ratio, as a process of its own
+	case noopMode: // these are processes that the others start
 		return serveNoop(ctx, out)
+	case naiveMode:
+		o := naiveOptions{}
+		if err := parse(mode, args, o.flags); err != nil {
+			return err
+		}
+		return serveNaive(ctx, o, out)
+	case writerMode:
+		o := writerOptions{}
+		if err := parse(mode, args, o.flags); err != nil {
+			return err
+		}
+		return runWriter(ctx, o, out)
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		return flag.ErrHelp

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // ratioOptions are the flags of ratio.
@@ -109,6 +111,8 @@ type contender struct {
 	server *server
 	kept   *ledger
 	rounds []sample
+	// latencies are those of an open loop, in microseconds.
+	latencies *hdrhistogram.Histogram
 }
 
 // contender starts a sluice.
@@ -158,6 +162,9 @@ func (b *bed) round(target *server, conns int, r *requests, duration time.Durati
 	all, err := clients(s.ctx, target.addr, conns, time.Now().Add(duration+lag))
 	s.must(err)
 	defer hangUp(all)
+	for _, c := range all {
+		c.plain = target.plain
+	}
 	m := b.meters(target)
 	before, err := m.read()
 	s.must(err)
@@ -182,15 +189,18 @@ func (b *bed) round(target *server, conns int, r *requests, duration time.Durati
 	return x
 }
 
+// column summarises a value of each round.
+func (c *contender) column(value func(round int, x sample) float64) summary {
+	var values []float64
+	for round, x := range c.rounds {
+		values = append(values, value(round, x))
+	}
+	return spread(values)
+}
+
 // row writes a line of the table: medians over the rounds, and over the pairs of this server's rounds with noop's.
 func (c *contender) row(table io.Writer, conns int, noop *contender) {
-	column := func(value func(round int, x sample) float64) summary {
-		var values []float64
-		for round, x := range c.rounds {
-			values = append(values, value(round, x))
-		}
-		return spread(values)
-	}
+	column := c.column
 	rates := column(func(_ int, x sample) float64 { return x.rate() })
 	fmt.Fprintf(table, "%d\t%s\t%.0f\t%.0f–%.0f\t", conns, c.server.name, rates.median, rates.low, rates.high)
 	if c == noop {

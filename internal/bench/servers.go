@@ -91,6 +91,7 @@ type server struct {
 	addr  string
 	proc  *testenv.Proc
 	again reuse // it keeps nothing
+	plain bool  // its 200 doesn't say "published"
 }
 
 // startNoop starts the server of comparison.
@@ -113,6 +114,7 @@ func (b *bed) startSluice(binary, prefix string) (*server, *ledger) {
 		"SLUICE_TOPIC=" + prefix + "_{event_type}",
 		"SLUICE_DEAD_LETTER_TOPIC=" + prefix + "_dead_letter", "SLUICE_OVERFLOW_TOPIC=" + prefix + "_other",
 		fmt.Sprintf("SLUICE_PARTITIONS=%d", b.options.partitions),
+		"SLUICE_SPOOL_DIR=" + s.TempDir(),
 	}, b.options.settings...)
 	proc := testenv.Process(s, binary, env, "serve")
 	var line struct{ Webhook string }
