@@ -105,5 +105,8 @@ func readAnswer(b []byte) (o outcome, size int, err error) {
 	if code == 200 && bytes.HasPrefix(body, []byte(`{"status":"published"`)) {
 		return published, head + 4 + length, nil
 	}
+	if code == 200 && bytes.HasPrefix(body, []byte(`{"status":"spooled"`)) {
+		return spooled, head + 4 + length, nil
+	}
 	return outcome(code), head + 4 + length, nil
 }

@@ -33,10 +33,10 @@ func closedLoop(ctx context.Context, all []*client, r *requests, again reuse, du
 		group      sync.WaitGroup
 		errs       = make([]error, len(all))
 	)
+	began := time.Now()
 	timer := time.AfterFunc(duration, func() { stop.Store(true) })
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
-	began := time.Now()
 	for worker, c := range all {
 		group.Go(func() {
 			answered := int64(0)
@@ -55,7 +55,7 @@ func closedLoop(ctx context.Context, all []*client, r *requests, again reuse, du
 					errs[worker] = fmt.Errorf("connection %d: %w", worker, err)
 					break
 				}
-				if o == published {
+				if o.kept() {
 					answered++
 				}
 			}

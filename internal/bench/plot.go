@@ -23,6 +23,7 @@ func plotLatencies(path string, waited, loaded []*contender) error {
 		{Value: nines(50), Label: "50"}, {Value: nines(90), Label: "90"}, {Value: nines(99), Label: "99"}, {Value: nines(99.9), Label: "99.9"},
 	}
 	latencies.Legend.Top, latencies.Legend.Left = true, true
+	latencies.Y.Max = 20_000 // room for the legend
 	for i, c := range waited {
 		var points plotter.XYs
 		for x := nines(10); x <= nines(99.95); x += 0.05 {
@@ -40,7 +41,7 @@ func plotLatencies(path string, waited, loaded []*contender) error {
 
 	throughput := plot.New()
 	throughput.Title.Text = "Throughput, closed loop"
-	throughput.Y.Label.Text, throughput.Y.Min = "thousand requests/s", 0
+	throughput.X.Label.Text, throughput.X.Min = "thousand requests/s", 0
 	var names []string
 	var bars plotter.Values
 	for _, c := range loaded {
@@ -51,8 +52,9 @@ func plotLatencies(path string, waited, loaded []*contender) error {
 	if err != nil {
 		return fmt.Errorf("drawing: %w", err)
 	}
+	chart.Horizontal, chart.Color = true, plotutil.Color(1)
 	throughput.Add(chart)
-	throughput.NominalX(names...)
+	throughput.NominalY(names...)
 
 	canvas := vgsvg.New(9*vg.Inch, 4*vg.Inch)
 	tiles := draw.Tiles{Rows: 1, Cols: 2, PadX: vg.Points(12), PadTop: vg.Points(6), PadBottom: vg.Points(6), PadLeft: vg.Points(6), PadRight: vg.Points(6)}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type ratioOptions struct {
 	warmup   time.Duration
 	maxRate  int
 	base     string
+	baseSet  []string // environment of the base only
 }
 
 func (o *ratioOptions) flags(set *flag.FlagSet) {
@@ -31,6 +33,10 @@ func (o *ratioOptions) flags(set *flag.FlagSet) {
 	set.DurationVar(&o.duration, "duration", 5*time.Second, "length of a round")
 	set.DurationVar(&o.warmup, "warmup", 20*time.Second, "how long the broker is warmed up in the beginning: Java compiles it meanwhile")
 	set.Func("base", "`path` of another sluice binary, to be measured in the same turns", absolute(&o.base))
+	set.Func("base-set", "`NAME=value`: an environment variable for the base alone; without -base that is the same binary (may be repeated)", func(setting string) error {
+		o.baseSet = append(o.baseSet, setting)
+		return nil
+	})
 	set.IntVar(&o.maxRate, "max-rate", 30_000, "events made for each second of sluice: more than it can take")
 }
 
@@ -88,8 +94,8 @@ func ratio(s *stage, o ratioOptions, out io.Writer) {
 	var findings []string
 	for _, conns := range o.conns {
 		contenders := []*contender{{server: noop, kept: b.ledger("")}, b.contender("sluice", b.options.binary, conns)}
-		if o.base != "" {
-			contenders = append(contenders, b.contender("base", o.base, conns))
+		if o.base != "" || len(o.baseSet) > 0 {
+			contenders = append(contenders, b.contender("base", cmp.Or(o.base, b.options.binary), conns, o.baseSet...))
 		}
 		b.compete(contenders, conns, o)
 		for _, c := range contenders {
@@ -116,9 +122,9 @@ type contender struct {
 }
 
 // contender starts a sluice.
-func (b *bed) contender(name, binary string, conns int) *contender {
+func (b *bed) contender(name, binary string, conns int, settings ...string) *contender {
 	c := new(contender)
-	c.server, c.kept = b.startSluice(binary, fmt.Sprintf("%s%d", name, conns))
+	c.server, c.kept = b.startSluice(binary, fmt.Sprintf("%s%d", name, conns), settings...)
 	c.server.name = name
 	return c
 }

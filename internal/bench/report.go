@@ -59,6 +59,8 @@ func answers(codes map[outcome]int) string {
 		switch o {
 		case published:
 			name = "200 published"
+		case spooled:
+			name = "200 spooled"
 		case 200:
 			name = "200 otherwise"
 		}

@@ -11,13 +11,17 @@ import (
 const signingKey = "bench-signing-key-0001"
 
 // outcome is how a request was answered: an HTTP status code, except that 200 for a published event, which is what
-// every answer should be, is published, and no answer at all is 0.
+// every answer should be, is published, one that is on disk for now is spooled, and no answer at all is 0.
 type outcome uint16
 
 const (
 	noAnswer  outcome = 0
 	published outcome = 1
+	spooled   outcome = 2 // 200 for an event that is kept on disk until Kafka takes it
 )
+
+// kept reports whether the answer says that the event is kept.
+func (o outcome) kept() bool { return o == published || o == spooled }
 
 // requests are signed HTTP requests made beforehand, so that the time of making them isn't measured. All lie in one
 // piece of memory without pointers, which costs the garbage collector nothing.

@@ -85,7 +85,7 @@ func (f *finding) conclude() {
 	used := make(map[string]bool)
 	for i, o := range f.ledger.outcomes {
 		copies := int(f.copies[i])
-		if o == published {
+		if o.kept() {
 			f.acknowledged++
 		}
 		if copies > 0 {
@@ -93,11 +93,11 @@ func (f *finding) conclude() {
 			f.doubled += copies - 1
 		}
 		switch {
-		case o == published && copies == 0:
+		case o.kept() && copies == 0:
 			f.lost++
 		case o == http.StatusServiceUnavailable && copies > 0:
 			f.unknown++
-		case o != published && copies > 0:
+		case !o.kept() && copies > 0:
 			f.unasked++
 		}
 	}
