@@ -53,7 +53,14 @@ func init() {
 		}
 		<-toggle
 		pprof.StopCPUProfile()
-		if err := f.Close(); err != nil {
+		err = f.Close()
+		if err == nil {
+			f, err = os.Create(os.Getenv("BENCH_PROFILE") + ".allocs")
+		}
+		if err == nil {
+			err = pprof.Lookup("allocs").WriteTo(f, 0)
+		}
+		if err != nil {
 			panic(err)
 		}
 		println("profile written")
@@ -80,8 +87,8 @@ func buildProfiled(s *stage) string {
 	return binary
 }
 
-// profile writes a CPU profile of sluice under a closed loop, for `go tool pprof`, and for the compiler as
-// cmd/sluice/default.pgo.
+// profile writes a CPU profile of sluice under a closed loop, for `go tool pprof`, and beside it one of all allocations
+// since the start.
 func profile(s *stage, o profileOptions, out io.Writer) {
 	if o.out == "" {
 		s.must(absolute(&o.out)("cpu.pprof"))
@@ -110,5 +117,5 @@ func profile(s *stage, o profileOptions, out io.Writer) {
 	}
 	complaints(s, sluice, kept)
 	found := b.finish(sluice, kept)
-	fmt.Fprintf(out, "\nread back with kcat: %s\n%s written\n", &found, o.out)
+	fmt.Fprintf(out, "\nread back with kcat: %s\n%s and %s.allocs written\n", &found, o.out, o.out)
 }

@@ -99,6 +99,9 @@ type Entry struct {
 	supersedes []uint64
 }
 
+// keptBuffer is how large the buffer of a write may be that is kept for the next one.
+const keptBuffer = 1 << 20
+
 // Log is an open log. Its methods are safe for concurrent use.
 type Log struct {
 	opts    Options
@@ -116,6 +119,7 @@ type Log struct {
 	live     int              // entries that aren't settled
 	settled  []uint64         // not written down yet
 	bytes    int64
+	buf      []byte     // what is written is put together here
 	stuck    time.Time  // until when no file is deleted: one couldn't be
 	reading  []*segment // that are open for reading, for the longest time first
 
@@ -151,17 +155,20 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 		return 0, err
 	}
 	seg := l.active
-	b, marks := l.marks(nil)
+	b, marks := l.marks(l.buf[:0])
 	first := l.next
 	offsets := make([]uint32, len(additions))
 	for i, a := range additions {
 		offsets[i] = uint32(seg.size + int64(len(b)))
 		b = appendEntry(b, first+uint64(i), at, a)
 	}
+	if l.buf = b; cap(b) > keptBuffer {
+		l.buf = nil
+	}
 	if err := l.write(b); err != nil {
 		return 0, err
 	}
-	l.settled = l.settled[marks:]
+	l.settled = append(l.settled[:0], l.settled[marks:]...)
 	l.next += uint64(len(additions))
 	for i, a := range additions {
 		l.put(seg, first+uint64(i), offsets[i])
@@ -228,7 +235,7 @@ func (l *Log) flush() error {
 	if err := l.write(b); err != nil {
 		return err
 	}
-	l.settled = l.settled[marks:]
+	l.settled = append(l.settled[:0], l.settled[marks:]...)
 	return nil
 }
 
