@@ -59,7 +59,7 @@ func (c *tailCmd) Validate() error {
 	case !since.IsZero() && !until.IsZero() && until.Before(since):
 		return fmt.Errorf("--until (%s) is before --since (%s)", until.Format(time.RFC3339), since.Format(time.RFC3339))
 	}
-	_, err = newTailTypes(c.Types, c.Unknown, c.DeadLetter)
+	_, err = newTypeChoice(c.Types, c.Unknown, c.DeadLetter)
 	return err
 }
 
@@ -91,7 +91,7 @@ func (c *tailCmd) Run(ctx context.Context, parsed *kong.Context, p *process) err
 	if _, err := config.Load(&c.Config, config.SourcesOf(parsed, p.environ)); err != nil {
 		return err
 	}
-	types, err := newTailTypes(c.Types, c.Unknown, c.DeadLetter)
+	types, err := newTypeChoice(c.Types, c.Unknown, c.DeadLetter)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (c *tailCmd) Run(ctx context.Context, parsed *kong.Context, p *process) err
 }
 
 // checkTypes warns of types that have no topic, or fails if none is waited for.
-func (c *tailCmd) checkTypes(ctx context.Context, chosen *tailTopics, stderr io.Writer) error {
+func (c *tailCmd) checkTypes(ctx context.Context, chosen *topicChoice, stderr io.Writer) error {
 	if !chosen.doubtful() {
 		return nil
 	}
@@ -151,7 +151,7 @@ func (c *tailCmd) checkTypes(ctx context.Context, chosen *tailTopics, stderr io.
 	return nil
 }
 
-func (c *tailCmd) readerOptions(chosen *tailTopics, stderr io.Writer) (stream.Options, error) {
+func (c *tailCmd) readerOptions(chosen *topicChoice, stderr io.Writer) (stream.Options, error) {
 	since, until, err := c.span(time.Now())
 	if err != nil {
 		return stream.Options{}, err
