@@ -99,7 +99,7 @@ func (c *tailCmd) Run(ctx context.Context, parsed *kong.Context, p *process) err
 		return nil
 	}
 	chosen := types.in(topicOptions(&c.Config))
-	if err := c.checkTypes(ctx, chosen, p.stderr); err != nil {
+	if err := chosen.check(ctx, &c.Config, c.follows(), p.stderr); err != nil {
 		if ctx.Err() != nil {
 			return nil // it was told to end
 		}
@@ -128,27 +128,6 @@ func (c *tailCmd) Run(ctx context.Context, parsed *kong.Context, p *process) err
 		return nil
 	}
 	return explainUnreachable(err)
-}
-
-// checkTypes warns of types that have no topic, or fails if none is waited for.
-func (c *tailCmd) checkTypes(ctx context.Context, chosen *topicChoice, stderr io.Writer) error {
-	if !chosen.doubtful() {
-		return nil
-	}
-	topics, err := stream.Topics(ctx, c.KafkaBrokers, connection(&c.Config))
-	if err != nil {
-		return explainUnreachable(err)
-	}
-	for _, missing := range chosen.missing(topics) {
-		if !c.follows() && missing.exact {
-			return errors.New(missing.text)
-		}
-		if c.follows() {
-			missing.text += "; waiting"
-		}
-		fmt.Fprintf(stderr, "sluice: warning: %s\n", missing.text)
-	}
-	return nil
 }
 
 func (c *tailCmd) readerOptions(chosen *topicChoice, stderr io.Writer) (stream.Options, error) {

@@ -2,11 +2,15 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
 
+	"sluice/config"
 	"sluice/event"
 	"sluice/internal/stream"
 	"sluice/publisher"
@@ -126,6 +130,28 @@ func (t *topicChoice) keep(r *stream.Record) bool {
 // doubtful reports whether it has to be seen in the cluster if what was chosen exists.
 func (t *topicChoice) doubtful() bool {
 	return len(t.patterns) > 0 || slices.ContainsFunc(t.names, func(name string) bool { return !event.IsKnown(name) })
+}
+
+// check warns of chosen types that have no topic, or fails if they aren't waited for. It asks the cluster only if there
+// may be such.
+func (t *topicChoice) check(ctx context.Context, c *config.Config, waits bool, stderr io.Writer) error {
+	if !t.doubtful() {
+		return nil
+	}
+	topics, err := stream.Topics(ctx, c.KafkaBrokers, connection(c))
+	if err != nil {
+		return explainUnreachable(err)
+	}
+	for _, missing := range t.missing(topics) {
+		if !waits && missing.exact {
+			return errors.New(missing.text)
+		}
+		if waits {
+			missing.text += "; waiting"
+		}
+		fmt.Fprintf(stderr, "sluice: warning: %s\n", missing.text)
+	}
+	return nil
 }
 
 // missingTopic is what was asked for and isn't in the cluster.
