@@ -40,6 +40,7 @@ type Admin struct {
 	brokers   []string
 	clientID  string
 	end       context.CancelFunc
+	patience  time.Duration
 
 	mu           sync.Mutex // guards coordinators
 	coordinators map[string]int32
@@ -55,7 +56,7 @@ func New(ctx context.Context, brokers []string, o connect.Options) (*Admin, erro
 	}
 	return &Admin{
 		transport: transport, addr: kafka.TCP(brokers...), brokers: brokers, clientID: o.ClientID, end: end,
-		coordinators: make(map[string]int32),
+		patience: patience, coordinators: make(map[string]int32),
 	}, nil
 }
 
@@ -90,7 +91,7 @@ func (a *Admin) metadata(ctx context.Context) (*metadata.Response, error) {
 
 // insist calls ask until it succeeds, gets a final answer, or patience is over.
 func (a *Admin) insist(ctx context.Context, ask func(context.Context) error) error {
-	limited, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, a.patience)
 	defer cancel()
 	var last error
 	for {

@@ -79,12 +79,17 @@ func (a *Admin) listOf(ctx context.Context, broker int32) ([]string, error) {
 // Describe tells a group's state and members. A group that isn't there is [Missing], which is no error.
 func (a *Admin) Describe(ctx context.Context, name string) (g *Group, err error) {
 	err = a.atCoordinator(ctx, name, func(ctx context.Context, broker int32) error {
-		if g, err = a.describeClassic(ctx, broker, name); err != nil || g.State != dead {
+		if g, err = a.describeClassic(ctx, broker, name); err != nil || len(g.Members) > 0 || g.State == Empty {
 			return err
 		}
-		// Either there is no such group, or it isn't of the classic protocol.
-		if g, err = a.describeConsumer(ctx, broker, name); err != nil || g.State != dead {
+		// If it is dead, there is no such group, or it isn't of the classic protocol. A fake Kafka calls such a group stable.
+		found, err := a.describeConsumer(ctx, broker, name)
+		if err != nil || found.State != dead {
+			g = found
 			return err
+		}
+		if g.State != dead { // about to get members
+			return nil
 		}
 		listed, err := a.listOf(ctx, broker)
 		g.State = Missing

@@ -35,6 +35,9 @@ func (a *Admin) Offsets(ctx context.Context, group string) (map[stream.Partition
 		if err == nil && res.ErrorCode != 0 {
 			err = kafka.Error(res.ErrorCode)
 		}
+		if errors.Is(err, kafka.GroupIdNotFound) {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("asking for the offsets of group %s: %w", group, rights(err, "Describe on the group"))
 		}
