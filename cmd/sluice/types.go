@@ -110,6 +110,18 @@ func (t *topicChoice) topics() (names []string, match func(string) bool) {
 	return slices.Compact(names), match
 }
 
+// everyTopic chooses all that Sluice writes, as topics does.
+func everyTopic(where publisher.TopicOptions) (names []string, match func(string) bool) {
+	names = []string{where.DeadLetter, where.Overflow}
+	if !where.PerType() {
+		return append(names, where.Template), nil
+	}
+	return names, func(topic string) bool {
+		_, own := where.EventType(topic)
+		return own
+	}
+}
+
 // eventType is a record's event type, "" if it has none.
 func (t *topicChoice) eventType(r *stream.Record) string {
 	if named := r.Header(eventTypeHeader); named != "" {

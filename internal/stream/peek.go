@@ -11,12 +11,15 @@ import (
 	"sluice/publisher/connect"
 )
 
+// ErrForbidden is wrapped by errors of [Peek] when the login may not read a topic.
+var ErrForbidden = errors.New("this login needs the right to Read on the topic")
+
 // peekBytes is how much of each partition is fetched at a time for its first record.
 const peekBytes = 64 << 10
 
 // Peek reads the first record in each of the spans. Partitions without one aren't in the answer: there are only
 // markers of transactions, or what compaction has left, or the records were deleted. It tries for five seconds; errors
-// wrap [ErrUnreachable], or are a broker's refusal.
+// wrap [ErrUnreachable], or are a broker's refusal, also [ErrForbidden].
 func Peek(ctx context.Context, brokers []string, o connect.Options, spans []Span) (map[Partition]Record, error) {
 	c, err := dialCluster(ctx, brokers, o)
 	if err != nil {
@@ -78,6 +81,8 @@ func (p *peek) fetch(ctx context.Context, leader int32, want []wanted) error {
 		case errors.Is(t.err, kafka.OffsetOutOfRange): // deleted since
 			p.done(t.id)
 			progress = true
+		case errors.Is(t.err, kafka.TopicAuthorizationFailed):
+			return fmt.Errorf("reading %s: %w: %w", t.id, t.err, ErrForbidden)
 		case t.err != nil:
 			return fmt.Errorf("reading %s: %w", t.id, t.err)
 		case len(t.records) > 0 && t.records[0].Offset < p.end[t.id]:
