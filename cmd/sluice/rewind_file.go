@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -108,27 +107,4 @@ func readRewind(path string) (*savedRewind, error) {
 		return nil, fmt.Errorf("--restore: %s isn't a file of sluice rewind: %w", path, err)
 	}
 	return s, nil
-}
-
-// plain reports whether a letter is nothing special, neither in a file's name nor to a shell.
-func plain(r rune) bool {
-	return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r == '-' || r == '.' || r == '_'
-}
-
-// fileName makes a group's name fit for a file's.
-func fileName(group string) string {
-	return strings.Map(func(r rune) rune {
-		if plain(r) {
-			return r
-		}
-		return '_'
-	}, headOf(group, 100))
-}
-
-// shellWord quotes a word for a shell, if it needs that.
-func shellWord(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) && r != '/' }) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

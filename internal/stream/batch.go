@@ -43,13 +43,14 @@ type batches struct {
 	from      int64     // records before this offset aren't wanted
 	aborted   []aborted // by first offset
 	open      map[int64]bool
+	names     headerNames
 }
 
 // read returns the records and the offset to go on at. A batch that is cut off at the end is left for the next fetch.
 // With an error, the records before the damage are returned.
 func (b *batches) read(raw []byte) (records []Record, next int64, err error) {
 	next = b.from
-	b.open = make(map[int64]bool)
+	b.open, b.names = make(map[int64]bool), make(headerNames)
 	slices.SortFunc(b.aborted, func(x, y aborted) int { return int(min(1, max(-1, x.first-y.first))) })
 	for len(raw) >= 17 {
 		size := 12 + int(int32(binary.BigEndian.Uint32(raw[8:])))
@@ -105,7 +106,7 @@ func (b *batches) batch(records []Record, raw []byte) ([]Record, int64, error) {
 	}
 	c := cursor{rest: body}
 	for range count {
-		timeDelta, r := c.record(base)
+		timeDelta, r := c.record(base, b.names)
 		if c.failed {
 			return records, 0, fmt.Errorf("%w at offset %d: a record is cut off", errBatch, base)
 		}
@@ -140,6 +141,20 @@ func unpack(raw []byte, method int8) ([]byte, error) {
 		return nil, fmt.Errorf("over %d bytes when decompressed", maxUnpacked)
 	}
 	return body, nil
+}
+
+// headerNames are the names seen so far: nearly all records have the same.
+type headerNames map[string]string
+
+func (n headerNames) of(name []byte) string {
+	if known, is := n[string(name)]; is {
+		return known
+	}
+	made := string(name)
+	if len(n) < 100 {
+		n[made] = made
+	}
+	return made
 }
 
 // cursor reads from the front of rest. Once something is missing, failed stays set.
@@ -177,15 +192,19 @@ func (c *cursor) bytes() []byte {
 	return c.take(int(n))
 }
 
-func (c *cursor) record(base int64) (timeDelta int64, r Record) {
+func (c *cursor) record(base int64, names headerNames) (timeDelta int64, r Record) {
 	inner := cursor{rest: c.bytes(), failed: c.failed}
 	inner.take(1) // attributes, unused
 	timeDelta = inner.varint()
 	r.Offset = base + inner.varint()
 	r.Key = inner.bytes()
 	r.Value = inner.bytes()
-	for n := inner.varint(); n > 0 && !inner.failed; n-- {
-		r.Headers = append(r.Headers, Header{Key: string(inner.bytes()), Value: inner.bytes()})
+	n := inner.varint()
+	if n > 0 && n <= int64(len(inner.rest)/2) { // each has two lengths
+		r.Headers = make([]Header, 0, n)
+	}
+	for ; n > 0 && !inner.failed; n-- {
+		r.Headers = append(r.Headers, Header{Key: names.of(inner.bytes()), Value: inner.bytes()})
 	}
 	c.failed = c.failed || inner.failed
 	return timeDelta, r
