@@ -53,12 +53,12 @@ const (
 // Validate refuses what can't be meant. Kong calls it.
 func (c *rewindCmd) Validate() error {
 	switch {
+	case c.Group == "":
+		return errors.New("--group: name the consumer group")
 	case (c.To == nil) == (c.Restore == nil):
 		return errors.New("give either --to or --restore")
 	case c.Restore != nil && len(c.Types) > 0:
 		return errors.New("--restore puts back what the file has: leave out the types")
-	case c.Group == "":
-		return errors.New("--group: a group's name isn't empty")
 	}
 	if c.To != nil {
 		if _, err := c.target(time.Now()); err != nil {

@@ -28,8 +28,9 @@ import (
 const (
 	// requestTimeout bounds one request.
 	requestTimeout = 3 * time.Second
-	// patience is how long a request is tried again: the first one ever about a group has brokers create a topic.
-	patience = 10 * time.Second
+	// patience is how long a request is tried again; a coordinator has twice as long: the first question ever about a
+	// group has brokers create a topic.
+	patience = 5 * time.Second
 	retryGap = 200 * time.Millisecond
 )
 
@@ -68,7 +69,7 @@ func (a *Admin) Close() {
 
 // Cluster is the cluster's id, "" if it doesn't tell.
 func (a *Admin) Cluster(ctx context.Context) (id string, err error) {
-	err = a.insist(ctx, func(ctx context.Context) error {
+	err = a.insist(ctx, a.patience, func(ctx context.Context) error {
 		res, err := a.metadata(ctx)
 		if err == nil {
 			id = res.ClusterID
@@ -90,8 +91,8 @@ func (a *Admin) metadata(ctx context.Context) (*metadata.Response, error) {
 }
 
 // insist calls ask until it succeeds, gets a final answer, or patience is over.
-func (a *Admin) insist(ctx context.Context, ask func(context.Context) error) error {
-	limited, cancel := context.WithTimeout(ctx, a.patience)
+func (a *Admin) insist(ctx context.Context, patience time.Duration, ask func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var last error
 	for {
@@ -139,7 +140,7 @@ func mayPass(err error) bool {
 
 // atCoordinator calls ask with the broker that coordinates the group until that answers.
 func (a *Admin) atCoordinator(ctx context.Context, group string, ask func(ctx context.Context, broker int32) error) error {
-	return a.insist(ctx, func(ctx context.Context) error {
+	return a.insist(ctx, 2*a.patience, func(ctx context.Context) error {
 		broker, err := a.coordinator(ctx, group)
 		if err != nil {
 			return err

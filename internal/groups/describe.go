@@ -41,7 +41,7 @@ func (g *Group) MayBeSet() bool {
 
 // List names the groups of all brokers, sorted. Groups that the login may not describe aren't among them.
 func (a *Admin) List(ctx context.Context) (names []string, err error) {
-	err = a.insist(ctx, func(ctx context.Context) error {
+	err = a.insist(ctx, a.patience, func(ctx context.Context) error {
 		names = nil
 		res, err := a.metadata(ctx)
 		if err != nil {
