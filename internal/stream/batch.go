@@ -24,6 +24,8 @@ var (
 
 const (
 	batchHeader = 61
+	// leastRecord is the size of a record without anything in it.
+	leastRecord = 7
 	// maxUnpacked bounds a batch after decompression, well over any max.message.bytes.
 	maxUnpacked = 256 << 20
 
@@ -44,6 +46,7 @@ type batches struct {
 	aborted   []aborted // by first offset
 	open      map[int64]bool
 	names     headerNames
+	room      []Header // for the headers of the next records
 }
 
 // read returns the records and the offset to go on at. A batch that is cut off at the end is left for the next fetch.
@@ -105,8 +108,9 @@ func (b *batches) batch(records []Record, raw []byte) ([]Record, int64, error) {
 		return records, 0, fmt.Errorf("%w at offset %d: %w", errBatch, base, err)
 	}
 	c := cursor{rest: body}
+	records = slices.Grow(records, max(0, min(count, len(body)/leastRecord)))
 	for range count {
-		timeDelta, r := c.record(base, b.names)
+		timeDelta, r := c.record(base, b)
 		if c.failed {
 			return records, 0, fmt.Errorf("%w at offset %d: a record is cut off", errBatch, base)
 		}
@@ -141,6 +145,16 @@ func unpack(raw []byte, method int8) ([]byte, error) {
 		return nil, fmt.Errorf("over %d bytes when decompressed", maxUnpacked)
 	}
 	return body, nil
+}
+
+// headers has room for so many; many records' are allocated together.
+func (b *batches) headers(n int) []Header {
+	if len(b.room) < n {
+		b.room = make([]Header, max(n, 512))
+	}
+	room := b.room[:0:n]
+	b.room = b.room[n:]
+	return room
 }
 
 // headerNames are the names seen so far: nearly all records have the same.
@@ -192,7 +206,7 @@ func (c *cursor) bytes() []byte {
 	return c.take(int(n))
 }
 
-func (c *cursor) record(base int64, names headerNames) (timeDelta int64, r Record) {
+func (c *cursor) record(base int64, b *batches) (timeDelta int64, r Record) {
 	inner := cursor{rest: c.bytes(), failed: c.failed}
 	inner.take(1) // attributes, unused
 	timeDelta = inner.varint()
@@ -201,10 +215,10 @@ func (c *cursor) record(base int64, names headerNames) (timeDelta int64, r Recor
 	r.Value = inner.bytes()
 	n := inner.varint()
 	if n > 0 && n <= int64(len(inner.rest)/2) { // each has two lengths
-		r.Headers = make([]Header, 0, n)
+		r.Headers = b.headers(int(n))
 	}
 	for ; n > 0 && !inner.failed; n-- {
-		r.Headers = append(r.Headers, Header{Key: names.of(inner.bytes()), Value: inner.bytes()})
+		r.Headers = append(r.Headers, Header{Key: b.names.of(inner.bytes()), Value: inner.bytes()})
 	}
 	c.failed = c.failed || inner.failed
 	return timeDelta, r
