@@ -30,9 +30,9 @@ test: ## test with nothing but Go; what needs a real server is skipped (PKG=./..
 	go test $(PKG)
 
 .PHONY: test-real
-test-real: ## test with the race detector on real Kafka and Redis: needs redis-server, kcat, Java 17 and Maven
-	libs="$$(.ci/kafka-libs)" && \
-	SLUICE_TEST_KAFKA_LIBS="$$libs" SLUICE_TEST_REQUIRE_SERVERS=1 go test -race -count=1 -timeout 20m -p 1 $(PKG)
+test-real: ## test with the race detector on real Kafka and Redis: needs redis-server, kcat, Java 17, Maven, Python and npm
+	libs="$$(.ci/kafka-libs)" && examples="$$(.ci/examples)" && \
+	SLUICE_TEST_KAFKA_LIBS="$$libs" SLUICE_TEST_EXAMPLES="$$examples" SLUICE_TEST_REQUIRE_SERVERS=1 go test -race -count=1 -timeout 20m -p 1 $(PKG)
 
 .PHONY: chaos
 chaos: ## kill, freeze and restart everything under load and print a table (ROUNDS=3; SEED and FAULT choose: docs/faults.md)

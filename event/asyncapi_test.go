@@ -3,6 +3,7 @@ package event
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -195,6 +196,47 @@ func TestAsyncAPIWebhook(t *testing.T) {
 	for _, reason := range []Reason{ReasonNotJSON, ReasonNotObject, ReasonNoType, ReasonBadType} {
 		if !strings.Contains(reasons, string(reason)) {
 			t.Errorf("sluice-reason does not tell of %s", reason)
+		}
+	}
+}
+
+// TestAsyncAPIData holds the fields that the schemas name to those that Decode reads.
+func TestAsyncAPIData(t *testing.T) {
+	doc := document(t)
+	properties := func(n node) []string {
+		of, _ := n["properties"].(node)
+		return slices.Collect(maps.Keys(of))
+	}
+	var data, identifiers, device []string
+	walk(doc.at(t, "components/schemas"), func(n node) {
+		of, _ := n["properties"].(node)
+		for name, value := range of {
+			value, _ := value.(node)
+			switch name {
+			case "data":
+				data = append(data, properties(value)...)
+			case "identifiers":
+				identifiers = append(identifiers, properties(value)...)
+			case "recipients":
+				device = append(device, properties(value.at(t, "items"))...)
+			}
+		}
+	})
+	data = append(data, properties(doc.at(t, "components/schemas/data"))...)
+	for _, x := range []struct {
+		of       any
+		document []string
+	}{{Data{}, data}, {Identifiers{}, identifiers}, {Device{}, device}} {
+		var fields []string
+		for f := range reflect.TypeOf(x.of).Fields() {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "-" {
+				fields = append(fields, name)
+			}
+		}
+		slices.Sort(fields)
+		slices.Sort(x.document)
+		if !slices.Equal(fields, x.document) {
+			t.Errorf("%T has   %q\nthe document %q", x.of, fields, x.document)
 		}
 	}
 }

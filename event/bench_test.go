@@ -54,3 +54,30 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDecode is what a consumer pays for all documented fields, and for one of them by name.
+func BenchmarkDecode(b *testing.B) {
+	for _, size := range []struct {
+		name string
+		body []byte
+	}{{"450B", []byte(bench450)}, {"1MB", bench1MB()}} {
+		b.Run(size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(size.body)))
+			for b.Loop() {
+				if w, err := Decode(size.body); err != nil || w.Data.CampaignID != "17" {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(size.name+"/Field", func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(size.body)))
+			for b.Loop() {
+				if Field(size.body, "data", "campaign_id") == nil {
+					b.Fatal("nothing")
+				}
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 // Package event reads the envelope of a Customer.io reporting webhook: which
 // event it is, when it happened, and which record key keeps one person's
-// events in order. It also holds the table of documented event types and the
+// events in order. For consumers it reads the documented fields of data too
+// ([Decode]). It also holds the table of documented event types and the
 // AsyncAPI document of the webhook and its topics.
 //
 // The sender is known from its documentation, not from captured traffic, and
@@ -8,9 +9,9 @@
 // very little (a JSON object with a name in it) and forgives the rest: a field
 // of an unexpected type counts as absent.
 //
-// The package does not verify signatures, decode the payload for a consumer,
-// change a byte of the body, or know the names of Kafka topics. It imports
-// nothing else of this module and is safe for concurrent use.
+// The package does not verify signatures, check what data holds, change a byte
+// of the body, or know the names of Kafka topics. It imports nothing else of
+// this module and is safe for concurrent use.
 package event
 
 import (

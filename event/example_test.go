@@ -51,6 +51,26 @@ func ExampleParse_deadLetter() {
 	// parsing event: no_event_type: neither metric nor event_type is a non-empty string
 }
 
+func ExampleDecode() {
+	body := []byte(`{"event_id": "01K3M8Q4C7V5W9Z2X6Y1B0N8RT", "object_type": "email", "metric": "clicked", "data": {
+		"campaign_id": 17, "newsletter_id": null, "link_id": 9007199254740993, "href": "https://example.net/start",
+		"machine": false, "recipient": "noor@example.net", "identifiers": {"id": 52881}, "coupon": {"code": "SPRING"}}}`)
+	w, err := event.Decode(body)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if w.Type == "email_clicked" && !w.Data.Machine {
+		fmt.Println(w.Data.Identifiers.ID, "at", w.Data.Address(), "followed link", w.Data.LinkID, "to", w.Data.Href)
+	}
+	fmt.Printf("campaign %q, newsletter %q\n", w.Data.CampaignID, w.Data.NewsletterID)
+	fmt.Printf("undocumented: %s\n", event.Field(w.Data.Raw, "coupon", "code"))
+	// Output:
+	// 52881 at noor@example.net followed link 9007199254740993 to https://example.net/start
+	// campaign "17", newsletter ""
+	// undocumented: "SPRING"
+}
+
 func ExampleDescribed() {
 	for _, typ := range event.Described() {
 		if typ.ObjectType == "push" {

@@ -49,6 +49,22 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzDecode holds Decode to Parse, and the fields of data to encoding/json.
+func FuzzDecode(f *testing.F) {
+	bodies, err := filepath.Glob(filepath.Join("testdata", "data", "*.json"))
+	if err != nil || len(bodies) == 0 {
+		f.Fatalf("%d bodies in testdata/data, %v", len(bodies), err)
+	}
+	for _, file := range bodies {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(body)
+	}
+	f.Fuzz(checkDecode)
+}
+
 func checkInvariants(t *testing.T, ev Event, reason Reason) {
 	t.Helper()
 	reasons := []Reason{"", ReasonNotJSON, ReasonNotObject, ReasonNoType, ReasonBadType}

@@ -27,20 +27,25 @@ import (
 // body could be read; with an error only Type and Rule are sure to be empty.
 func Parse(body []byte) (Event, error) {
 	var env envelope
-	reason, err := env.read(body)
+	return env.event(body)
+}
+
+// event is Parse, and leaves in e what it has found.
+func (e *envelope) event(body []byte) (Event, error) {
+	reason, err := e.read(body)
 
 	ev := Event{
-		ID:         env.id.exact(),
-		ObjectType: env.objectType.s,
-		Metric:     env.metric.s,
-		Time:       env.time,
-		DeliveryID: env.data.deliveryID,
+		ID:         e.id.exact(),
+		ObjectType: e.objectType.s,
+		Metric:     e.metric.s,
+		Time:       e.time,
+		DeliveryID: e.data.deliveryID,
 	}
-	ev.Key, ev.KeyField = env.data.key()
+	ev.Key, ev.KeyField = e.data.key()
 	if err != nil {
 		return ev, &ParseError{Reason: reason, Err: err}
 	}
-	name, rule := env.name()
+	name, rule := e.name()
 	if name == "" {
 		return ev, &ParseError{Reason: ReasonNoType, Err: errNoType}
 	}
@@ -80,6 +85,8 @@ type envelope struct {
 
 	time time.Time
 	data payload
+
+	dataFrom, dataTo int64 // where data is in the body, from the end of its name on; both 0 if it isn't there whole
 }
 
 // payload is what of the data object matters. Identifiers are texts or digits.
@@ -146,8 +153,11 @@ func (e *envelope) field(r reader, name []byte) (err error) {
 		text, err = r.text()
 		e.time = unixTime(text)
 	case "data":
-		e.data = payload{}
-		err = r.objectOrSkip(func(name []byte) error { return e.data.field(r, name) })
+		e.data, e.dataFrom, e.dataTo = payload{}, 0, 0
+		from := r.InputOffset()
+		if err = r.objectOrSkip(func(name []byte) error { return e.data.field(r, name) }); err == nil {
+			e.dataFrom, e.dataTo = from, r.InputOffset()
+		}
 	default:
 		err = r.SkipValue()
 	}

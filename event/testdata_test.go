@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write what Parse gives to testdata/*.golden")
+var update = flag.Bool("update", false, "write what Parse and Decode give to the *.golden files")
 
 // TestParseTestdata parses whole bodies; each has its Event in a golden file.
 func TestParseTestdata(t *testing.T) {
@@ -32,19 +32,25 @@ func TestParseTestdata(t *testing.T) {
 				t.Fatal(err)
 			}
 			got = append(got, '\n')
-			golden := strings.TrimSuffix(file, ".json") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(got) != string(want) {
-				t.Errorf("got %s\nwant %s", got, want)
-			}
+			compareGolden(t, file, got)
 		})
+	}
+}
+
+// compareGolden compares what became of a file with the file .golden beside it, or writes that with -update.
+func compareGolden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	golden := strings.TrimSuffix(file, ".json") + ".golden"
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }

@@ -19,6 +19,8 @@ const (
 	requireVar = "SLUICE_TEST_REQUIRE_SERVERS"
 	// withoutVar names, separated by commas, the servers that may be missing all the same.
 	withoutVar = "SLUICE_TEST_WITHOUT"
+	// examplesVar names the folder that .ci/examples makes: what the consumers of docs/examples need.
+	examplesVar = "SLUICE_TEST_EXAMPLES"
 )
 
 // Server is something that this machine may lack.
@@ -34,6 +36,9 @@ const (
 
 	ServerTmpfs  Server = "tmpfs"  // the right to mount one: root, or sudo without a password
 	ServerStrace Server = "strace" // and the right to trace one's own processes
+
+	ServerPython Server = "python" // with a Kafka client: python/.venv in the folder SLUICE_TEST_EXAMPLES
+	ServerNode   Server = "node"   // with a Kafka client: typescript/node_modules in the folder SLUICE_TEST_EXAMPLES
 )
 
 // Need ends the test unless every server named is on this machine: a skip that says what is missing and how to get
@@ -79,6 +84,10 @@ func (s Server) find() error {
 		return tryTmpfs()
 	case ServerStrace:
 		return tryStrace()
+	case ServerPython:
+		return findInExamples("python/.venv/bin/python")
+	case ServerNode:
+		return findInExamples("bin/node")
 	default:
 		return fmt.Errorf("testenv knows no server %q", string(s))
 	}
@@ -113,6 +122,18 @@ func findKafka() (kafkaHome, error) {
 		return kafkaHome{}, fmt.Errorf("%w; Debian: apt-get install openjdk-17-jre-headless", err)
 	}
 	return kafkaHome{java: java, libs: libs}, nil
+}
+
+// Examples is the folder with what the consumers of docs/examples need; the caller has asked for it with Need.
+func Examples() string { return os.Getenv(examplesVar) }
+
+// findInExamples tells whether a program is in the folder of Examples.
+func findInExamples(program string) error {
+	if Examples() == "" {
+		return errors.New(examplesVar + " isn't set; .ci/examples makes the folder and prints its name")
+	}
+	_, err := exec.LookPath(filepath.Join(Examples(), program))
+	return err
 }
 
 // compose is how Docker Compose is called here: as a plugin of docker, or as a program of its own.

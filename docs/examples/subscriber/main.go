@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,8 +75,9 @@ func consume(ctx context.Context, getenv func(string) string, out io.Writer) (er
 			return fmt.Errorf("reading: %w", err)
 		}
 		// Kafka delivers at least once: after a crash, or when the group's
-		// members change, a record may come again. ce_id tells.
-		if id := header(record, "ce_id"); handled.add(id) {
+		// members change, a record may come again. ce_id tells. A record
+		// without one isn't Sluice's; it is always handled.
+		if id := header(record, "ce_id"); id == "" || handled.add(id) {
 			if err := handle(record, out); err != nil {
 				return fmt.Errorf("handling %s: %w", id, err)
 			}
@@ -89,9 +91,11 @@ func consume(ctx context.Context, getenv func(string) string, out io.Writer) (er
 
 // handle is where your work goes. The record's value is the body as Customer.io sent it.
 func handle(record kafka.Message, out io.Writer) error {
-	_, err := fmt.Fprintf(out, "%s  %-16s  customer %-12q  %s  %s[%d]@%d\n",
-		record.Time.UTC().Format(time.TimeOnly), header(record, "event-type"), record.Key, header(record, "ce_id"),
-		record.Topic, record.Partition, record.Offset)
+	// A body that can't be read has no fields. It is no reason for an error, which would stop the whole group at it.
+	body, _ := event.Decode(record.Value)
+	_, err := fmt.Fprintf(out, "%s  %-16s  customer %-12q  campaign %-6s  %s  %s[%d]@%d\n",
+		record.Time.UTC().Format(time.TimeOnly), header(record, "event-type"), record.Key,
+		cmp.Or(body.Data.CampaignID, "-"), header(record, "ce_id"), record.Topic, record.Partition, record.Offset)
 	return err
 }
 
