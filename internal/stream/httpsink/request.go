@@ -66,7 +66,7 @@ func setHeaders(h http.Header, r *stream.Record) {
 // isToken reports whether text may be a header's name: RFC 9110, section 5.6.2, without the odd ones.
 func isToken(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_')
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_'
 	})
 }
 

@@ -284,7 +284,7 @@ func (s *Sink) backoff(attempts int) time.Duration {
 	if shift := attempts - 1; shift < 30 && s.opts.FirstWait<<shift < most {
 		most = s.opts.FirstWait << shift
 	}
-	return rand.N(most) + 1 //nolint:gosec // it only spreads load
+	return rand.N(most) + 1
 }
 
 // giveUp hands a record to GiveUp.

@@ -265,13 +265,8 @@ func TestRetryAfter(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	defer h.Close()
-	refused := make(chan Reason, 1)
-	s := newSink(t, Options{URL: h.URL, Refused: func(_ *stream.Record, why Reason) {
-		select {
-		case refused <- why:
-		default:
-		}
-	}})
+	refused := make(chan int, 1)
+	s := newSink(t, Options{URL: h.URL, Refused: func(_ *stream.Record, why Reason) { refused <- why.Code }})
 	write(t, s, record("a", 0))
 	<-refused
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // many times the first pause
@@ -373,7 +368,9 @@ func TestTickets(t *testing.T) {
 		}
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 	if at := f.Checkpoint.(*checkpoint).at[stream.Partition{Topic: "t"}]; at != 2 {
 		t.Errorf("to be read next: %d, want 2", at)
 	}
