@@ -38,13 +38,14 @@ func (t *tickets) begin(before Positions) {
 }
 
 func (t *tickets) partition(r *Record) *handed {
-	if t.last != nil && t.at.ID == r.Partition && t.at.Topic == r.Topic {
+	if t.last != nil && t.at.ID == r.Partition && t.at.Topic == r.Topic && r.Offset >= t.last.through {
 		return t.last
 	}
 	t.at = Partition{r.Topic, r.Partition}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.of[t.at] == nil {
+	// A partition that begins anew was created again, or its log was cut: what is out belongs to offsets of the past.
+	if h := t.of[t.at]; h == nil || r.Offset < h.through {
 		t.of[t.at] = &handed{}
 		delete(t.before, t.at)
 	}
@@ -105,7 +106,7 @@ func (t *tickets) next() Positions {
 type handed struct {
 	mu      sync.Mutex
 	out     []ticketed    // not given back, and what was given back behind the first of them; by offset
-	through int64         // the offset after the last record that was read
+	through int64         // the offset after the last record that was read; only the reading goroutine writes it
 	freed   chan struct{} // closed when out gets shorter, where somebody waits for that
 }
 

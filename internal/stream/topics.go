@@ -229,7 +229,7 @@ func (r *run) placed(p *partition, id int32, b bounds, now time.Time) error {
 	if r.opts.Placed != nil {
 		r.opts.Placed(Partition{p.id.topic, int(p.id.partition)}, p.pos)
 	}
-	if r.further != nil && p.backlog {
+	if r.further != nil && p.backlog && p.place.kind != placeAgain {
 		return r.further.place(p, b)
 	}
 	return nil

@@ -149,6 +149,9 @@ func (s *Sink) Close() error {
 // await calls try until it is true. It is called with the lock, and for one goroutine at a time.
 func (s *Sink) await(ctx context.Context, try func() bool) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		s.mu.Lock()
 		err, done := s.err, false
 		if err == nil {
