@@ -15,12 +15,14 @@ import (
 	"time"
 
 	kafka "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/createtopics"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"sluice/internal/stream"
 	"sluice/publisher/connect"
 	"sluice/publisher/idempotent"
+	"sluice/publisher/wire"
 )
 
 // Options say which topic it is, and what it is to be like if it has to be created.
@@ -112,23 +114,25 @@ func (t *Topic) create(ctx context.Context) error {
 	if !t.opts.Create {
 		return fmt.Errorf("%w: %s doesn't exist, and creating topics is switched off", ErrNoTopic, t.opts.Topic)
 	}
-	c := kafka.TopicConfig{
-		Topic: t.opts.Topic, NumPartitions: t.opts.Partitions, ReplicationFactor: t.opts.Replication,
-		ConfigEntries: []kafka.ConfigEntry{{
-			ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(max(t.opts.Retention.Milliseconds(), -1), 10),
-		}},
+	topic := createtopics.RequestTopic{
+		Name: t.opts.Topic, NumPartitions: int32(t.opts.Partitions), ReplicationFactor: int16(t.opts.Replication),
+		Configs: []createtopics.RequestConfig{{Name: "retention.ms", Value: strconv.FormatInt(max(t.opts.Retention.Milliseconds(), -1), 10)}},
 	}
 	if t.opts.MaxMessageBytes > 0 {
-		c.ConfigEntries = append(c.ConfigEntries, kafka.ConfigEntry{
-			ConfigName: "max.message.bytes", ConfigValue: strconv.Itoa(t.opts.MaxMessageBytes),
-		})
+		topic.Configs = append(topic.Configs, createtopics.RequestConfig{Name: "max.message.bytes", Value: strconv.Itoa(t.opts.MaxMessageBytes)})
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	client := &kafka.Client{Addr: kafka.TCP(t.opts.Brokers...), Transport: t.transport}
-	res, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{c}})
-	if err == nil {
-		err = res.Errors[t.opts.Topic]
+	res, err := wire.Call[*createtopics.Response](ctx, t.transport, kafka.TCP(t.opts.Brokers...), &createtopics.Request{
+		Topics: []createtopics.RequestTopic{topic}, TimeoutMs: 3000,
+	})
+	if err != nil {
+		return fmt.Errorf("creating topic %s: %w", t.opts.Topic, err)
+	}
+	for _, x := range res.Topics {
+		if x.ErrorCode != 0 {
+			err = fmt.Errorf("%s (%w)", x.ErrorMessage, kafka.Error(x.ErrorCode))
+		}
 	}
 	switch {
 	case err == nil:
