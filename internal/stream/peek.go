@@ -86,7 +86,7 @@ func (p *peek) fetch(ctx context.Context, leader int32, want []wanted) error {
 		case t.err != nil:
 			return fmt.Errorf("reading %s: %w", t.id, t.err)
 		case len(t.records) > 0 && t.records[0].Offset < p.end[t.id]:
-			r := t.records[0].own()
+			r := t.records[0].Clone()
 			p.found[Partition{r.Topic, r.Partition}] = r
 			p.done(t.id)
 			progress = true

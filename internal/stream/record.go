@@ -33,8 +33,8 @@ func (r *Record) Header(name string) string {
 	return ""
 }
 
-// own copies what the record shares, so that keeping it doesn't keep the whole fetch.
-func (r *Record) own() Record {
+// Clone copies what the record shares with others, so that keeping it doesn't keep the whole fetch.
+func (r *Record) Clone() Record {
 	c := *r
 	c.Key, c.Value = slices.Clone(r.Key), slices.Clone(r.Value)
 	c.Headers = slices.Clone(r.Headers)
