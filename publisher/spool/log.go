@@ -151,7 +151,7 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 		return 0, err
 	}
 	seg := l.active
-	b, marks := l.marks(nil)
+	b, marks := l.marks(make([]byte, 0, size+int64(len(additions)+len(l.settled))*(frameHead+16)))
 	first := l.next
 	offsets := make([]uint32, len(additions))
 	for i, a := range additions {
