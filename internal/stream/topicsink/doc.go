@@ -10,6 +10,7 @@
 //  3. A new generation begins when everything is acknowledged, and is named by the next state to be saved. The former one
 //     goes with the first record after that: [stream.Flow] writes none unless the state was saved. In between both are
 //     there, and either state finds its own.
+//     What a source that began anew hasn't yet given again is written into the new one first.
 //  4. The next process reads the generation of its state, sends what isn't settled again under its old
 //     stamps and before anything newer, so that the broker drops what it has, and passes over every record whose origin it
 //     has read.

@@ -21,8 +21,10 @@ import (
 const (
 	// journalSegment is the size of the journal's files.
 	journalSegment = 64 << 20
-	// droppedEntry begins an entry that lists batches which are not in Kafka. No batch's payload begins with it.
+	// droppedEntry begins an entry that lists batches which are not in Kafka, and originsEntry one of origins that a former
+	// generation held. No batch's payload begins with either.
 	droppedEntry = 0
+	originsEntry = 255
 )
 
 // journal is the journal of one sink: folders named by the number of their generation. It is safe for concurrent use.
@@ -93,42 +95,54 @@ func openJournal(dir, generation string, log *zap.Logger) (j *journal, batches [
 		}
 	}
 	sent := make(map[uint64][]origin)
+	past = make(origins)
 	var broken error
 	err = j.current.Entries(func(e spool.Entry) {
 		j.used = true
-		if e.Payload[0] == droppedEntry {
-			for rest := e.Payload[1:]; len(rest) > 0; {
-				number, n := binary.Uvarint(rest)
-				if n <= 0 {
-					broken = fmt.Errorf("%w: a mark that isn't whole", idempotent.ErrPayload)
-					return
-				}
-				delete(sent, number)
-				rest = rest[n:]
-			}
-			return
-		}
-		b, err := idempotent.ParseEntry(e.Number, slices.Clone(e.Payload))
-		if err != nil {
-			broken = err
-			return
-		}
-		for _, r := range b.Records {
-			o, ok := parseOrigin(r.Tag)
-			if !ok {
-				broken = fmt.Errorf("%w: a record without its origin", idempotent.ErrPayload)
-				return
-			}
-			sent[e.Number] = append(sent[e.Number], o)
-		}
-		if !e.Settled {
+		b, err := readEntry(e, sent, past)
+		broken = errors.Join(broken, err)
+		if b != nil && !e.Settled {
 			batches = append(batches, b)
 		}
 	})
 	if err = errors.Join(err, broken); err != nil {
 		return nil, nil, nil, errors.Join(fmt.Errorf("reading the journal: %w", err), j.close())
 	}
-	return j, batches, collect(sent), nil
+	for _, list := range sent {
+		past.add(list)
+	}
+	past.join()
+	return j, batches, past, nil
+}
+
+// readEntry takes over one entry: a batch, which it returns, or what is to be known of batches.
+func readEntry(e spool.Entry, sent map[uint64][]origin, past origins) (*idempotent.Restored, error) {
+	switch e.Payload[0] {
+	case droppedEntry:
+		for rest := e.Payload[1:]; len(rest) > 0; {
+			number, n := binary.Uvarint(rest)
+			if n <= 0 {
+				return nil, fmt.Errorf("%w: a mark that isn't whole", idempotent.ErrPayload)
+			}
+			delete(sent, number)
+			rest = rest[n:]
+		}
+		return nil, nil
+	case originsEntry:
+		return nil, past.decode(e.Payload)
+	}
+	b, err := idempotent.ParseEntry(e.Number, slices.Clone(e.Payload))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range b.Records {
+		o, ok := parseOrigin(r.Tag)
+		if !ok {
+			return nil, fmt.Errorf("%w: a record without its origin", idempotent.ErrPayload)
+		}
+		sent[e.Number] = append(sent[e.Number], o)
+	}
+	return b, nil
 }
 
 // clearAway removes a generation that another one has taken the place of, or that was begun and never named.
@@ -141,13 +155,13 @@ func clearAway(dir, name, named string) error {
 		if err != nil {
 			return fmt.Errorf("the journal: %w", err)
 		}
-		any := false
-		err = errors.Join(l.Entries(func(spool.Entry) { any = true }), l.Close())
+		written := false
+		err = errors.Join(l.Entries(func(e spool.Entry) { written = written || e.Payload[0] != originsEntry }), l.Close())
 		switch {
 		case err != nil:
 			return fmt.Errorf("the journal: %w", err)
-		case any:
-			return fmt.Errorf("the checkpoint is older than the journal beside it, as when it was restored from a copy or the power failed: which records were sent since can't be told")
+		case written:
+			return errors.New("the checkpoint is older than the journal beside it, as when it was restored from a copy or the power failed: which records were sent since can't be told")
 		}
 	}
 	return os.RemoveAll(filepath.Join(dir, name))
@@ -168,9 +182,9 @@ func (j *journal) begin(generation string) error {
 	return nil
 }
 
-// next is the generation that the next state names: a new one, if the present one has been used. Everything that was
-// appended has to be settled.
-func (j *journal) next() (generation string, err error) {
+// next is the generation that the next state names: a new one, if the present one has been used, which takes along what of
+// the past the source hasn't given again. Everything that was appended has to be settled.
+func (j *journal) next(past origins) (generation string, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.used {
@@ -188,6 +202,11 @@ func (j *journal) next() (generation string, err error) {
 		return "", err
 	}
 	j.former = former
+	if len(past) > 0 {
+		if _, err := j.append(time.Now(), spool.Addition{Payload: past.encode()}); err != nil {
+			return "", err
+		}
+	}
 	return j.generation, nil
 }
 

@@ -63,12 +63,12 @@ type Sink struct {
 	stop      context.CancelFunc // ends the connections
 	journal   *journal           // nil: none
 	cluster   string
-	past      origins
 
 	// These belong to the writing goroutine.
 	topics  map[string]*target
 	scratch []byte
 	stated  bool // State was called since the last Write
+	past    origins
 
 	written, again, passed atomic.Int64
 
@@ -197,7 +197,7 @@ func (s *Sink) Write(ctx context.Context, r *stream.Record, t stream.Ticket) err
 			return err
 		}
 	}
-	if s.past.has(r) {
+	if s.past.pass(r) {
 		s.passed.Add(1)
 		t.Kept()
 		return nil
@@ -309,7 +309,7 @@ func (s *Sink) State() (json.RawMessage, bool, error) {
 	if now := s.prod.Cluster(); now != s.cluster {
 		return nil, false, fmt.Errorf("%w: it was %s and is %s", ErrOtherCluster, s.cluster, now)
 	}
-	generation, err := s.journal.next()
+	generation, err := s.journal.next(s.past)
 	if err != nil {
 		return nil, false, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
 
 	"sluice/internal/stream"
 	"sluice/internal/testenv"
@@ -230,10 +231,13 @@ func life(t *testing.T, env *testenv.Env, folder string, source list, left, tear
 	ctx, cancel := context.WithTimeout(t.Context(), testWait)
 	defer cancel()
 	k := &kill{t: t, folder: folder, left: left, tear: tear, cancel: cancel}
+	if _, err := os.Stat(filepath.Join(folder, "journal")); err == nil {
+		k.size = sizeOf(t, filepath.Join(folder, "journal"))
+	}
 	cp := saved{filepath.Join(folder, "checkpoint"), func() error { return k.step(false) }}
 	before, sinkState := load(t, cp.path)
 	sink, err := New(ctx, Options{
-		Brokers: env.Brokers(), Journal: filepath.Join(folder, "journal"), State: sinkState, Log: zap.NewNop(),
+		Brokers: env.Brokers(), Journal: filepath.Join(folder, "journal"), State: sinkState, Log: zaptest.NewLogger(t),
 		Topic: func(*stream.Record) (string, error) { return env.Topic("target"), nil }, MaxRecords: 40,
 		Headers: func(r *stream.Record) []stream.Header {
 			return append(slices.Clip(r.Headers), stream.Header{Key: "more", Value: []byte("x")})
@@ -255,7 +259,7 @@ func life(t *testing.T, env *testenv.Env, folder string, source list, left, tear
 	}
 	f := stream.Flow{Source: source, Sink: sink, Checkpoint: cp, Every: time.Nanosecond, Before: before}
 	f.Every = time.Duration(1+rand.IntN(20)) * time.Millisecond
-	err = f.Run(ctx, time.Second)
+	err = f.Run(ctx, time.Millisecond)
 	if closed := sink.Close(); k.copied == "" && (err != nil || closed != nil) {
 		t.Fatalf("the flow: %v, the sink: %v", err, closed)
 	}
