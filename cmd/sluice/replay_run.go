@@ -56,7 +56,7 @@ func (r *replay) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.earlier = r.state.Counts
-	sink, err := r.target()
+	sink, err := r.target(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,9 +75,9 @@ func (r *replay) run(ctx context.Context) (err error) {
 
 // target opens the target. The checkpoint comes first: whenever the process is killed, what is half there can be gone on
 // with.
-func (r *replay) target() (stream.Sink, error) {
+func (r *replay) target(ctx context.Context) (stream.Sink, error) {
 	if r.path == "" || r.c.Resume {
-		return r.open()
+		return r.open(ctx)
 	}
 	if _, err := os.Lstat(r.c.ToFile); r.c.ToFile != "" && err == nil {
 		return nil, fmt.Errorf("%s is there already: name a new file, or delete it", r.c.ToFile)
@@ -85,7 +85,7 @@ func (r *replay) target() (stream.Sink, error) {
 	if err := r.save(); err != nil {
 		return nil, err
 	}
-	sink, err := r.open()
+	sink, err := r.open(ctx)
 	if err != nil {
 		return nil, errors.Join(err, removeCheckpoint(r.path))
 	}
@@ -160,7 +160,7 @@ func (r *replay) end(ctx context.Context, err error, took time.Duration) error {
 		return nil
 	}
 	if err == nil && r.path != "" {
-		err = removeCheckpoint(r.path)
+		err = removeProgress(r.path)
 	} else if err != nil {
 		err = r.incomplete(ctx, err)
 	}
@@ -176,7 +176,7 @@ func (r *replay) incomplete(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: interrupted", errIncomplete)
 	}
-	err = explainUnreachable(err)
+	err = explainTopicSink(explainUnreachable(err))
 	if r.path == "" || errors.Is(err, stream.ErrAnew) {
 		return err
 	}

@@ -78,8 +78,14 @@ func encodeBatch(records []*Record, s stamp, at time.Time) []byte {
 // appendRecord appends one record. Its attributes and time delta are 0.
 func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 	body := 2 + varintSize(offsetDelta) + bytesSize(r.Key) + bytesSize(r.Value) + varintSize(int64(len(r.Headers)))
-	for _, h := range r.Headers {
-		body += varintSize(int64(len(h.Key))) + len(h.Key) + varintSize(int64(len(h.Value))) + len(h.Value)
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		body += varintSize(int64(len(h.Key))) + len(h.Key)
+		if h.Null {
+			body += varintSize(-1)
+			continue
+		}
+		body += varintSize(int64(len(h.Value))) + len(h.Value)
 	}
 	b = binary.AppendVarint(b, int64(body))
 	b = append(b, 0, 0)
@@ -87,8 +93,13 @@ func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 	b = appendBytes(b, r.Key)
 	b = appendBytes(b, r.Value)
 	b = binary.AppendVarint(b, int64(len(r.Headers)))
-	for _, h := range r.Headers {
+	for i := range r.Headers {
+		h := &r.Headers[i]
 		b = appendString(b, h.Key)
+		if h.Null {
+			b = binary.AppendVarint(b, -1)
+			continue
+		}
 		b = appendString(b, h.Value)
 	}
 	return b
@@ -98,7 +109,8 @@ func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 // the record's place in its batch.
 func maxRecordSize(r *Record) int {
 	n := 2 + 5*binary.MaxVarintLen32 + len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
+	for i := range r.Headers {
+		h := &r.Headers[i]
 		n += 2*binary.MaxVarintLen32 + len(h.Key) + len(h.Value)
 	}
 	return n

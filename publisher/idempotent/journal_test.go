@@ -369,7 +369,7 @@ func payloadOf(records ...*Record) []byte {
 
 func TestParseEntry(t *testing.T) {
 	records := []*Record{
-		{Key: []byte("k"), Value: []byte("v"), Headers: []Header{{"a", "1"}, {"a", ""}}, Tag: "e1"},
+		{Key: []byte("k"), Value: []byte("v"), Headers: []Header{{Key: "a", Value: "1"}, {Key: "a", Value: ""}, {Key: "n", Null: true}}, Tag: "e1"},
 		{Value: []byte{}, Tag: ""},
 		{Key: []byte{}, Value: []byte("\x00\xff"), Tag: "dé"},
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,7 +156,7 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 		return 0, err
 	}
 	seg := l.active
-	b, marks := l.marks(l.buf[:0])
+	b, marks := l.marks(slices.Grow(l.buf[:0], int(size)+(len(additions)+len(l.settled))*(frameHead+16)))
 	first := l.next
 	offsets := make([]uint32, len(additions))
 	for i, a := range additions {
