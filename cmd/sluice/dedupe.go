@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -114,8 +113,8 @@ func (c *dedupeRebuildCmd) begin() (*rebuildState, error) {
 		return readCheckpoint(c.Checkpoint, want)
 	}
 	if c.Checkpoint != "" {
-		if _, err := os.Stat(c.Checkpoint); err == nil {
-			return nil, fmt.Errorf("checkpoint %s is there already: go on with --resume, or delete it to begin anew", c.Checkpoint)
+		if err := checkpointThere(c.Checkpoint); err != nil {
+			return nil, err
 		}
 	}
 	now := time.Now()

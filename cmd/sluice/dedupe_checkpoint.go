@@ -1,14 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -106,83 +100,43 @@ func (s *rebuildState) topics() map[string]*rebuildTopic {
 	return topics
 }
 
-// write replaces the checkpoint in one step: whoever reads it, whenever the machine stops, finds the old or the new one.
-func (s *rebuildState) write(path string) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("writing the checkpoint: %w", err)
-		}
-	}()
+// write replaces the checkpoint.
+func (s *rebuildState) write(path string) error {
 	slices.SortFunc(s.Offsets, func(a, b rebuildOffset) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	slices.SortFunc(s.Topics, func(a, b rebuildTopic) int { return cmp.Compare(a.Topic, b.Topic) })
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(append(text, '\n'))
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return nil
+	return writeCheckpoint(path, s)
 }
 
 // readCheckpoint reads what write has written, and refuses what was written with other settings.
 func readCheckpoint(path string, want rebuildSettings) (*rebuildState, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the checkpoint: %w", err)
-	}
 	s := &rebuildState{}
-	in := json.NewDecoder(bytes.NewReader(text))
-	in.DisallowUnknownFields()
-	err = in.Decode(s)
-	if _, more := in.Token(); err == nil && !errors.Is(more, io.EOF) {
-		err = errors.New("something follows its end")
-	}
-	if err == nil && s.Since.IsZero() {
-		err = errors.New("it has no time to begin at")
-	}
+	err := loadCheckpoint(path, "sluice dedupe rebuild", s, func() error {
+		if s.Since.IsZero() {
+			return errors.New("it has no time to begin at")
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint %s isn't one of sluice dedupe rebuild: %w", path, err)
+		return nil, err
 	}
-	if name := s.Settings.differs(want); name != "" {
-		return nil, fmt.Errorf("checkpoint %s was made with another %s: run with the same, or begin anew without --resume", path, name)
-	}
-	return s, nil
+	return s, s.Settings.check(path, want)
 }
 
-// differs names the first setting that isn't the same, "" if all are.
-func (s rebuildSettings) differs(want rebuildSettings) string {
-	for _, x := range []struct {
-		name string
-		same bool
-	}{
-		{"kafka-brokers", slices.Equal(s.Brokers, want.Brokers)},
-		{"topic", s.Topic == want.Topic},
-		{"dead-letter-topic", s.DeadLetter == want.DeadLetter},
-		{"overflow-topic", s.Overflow == want.Overflow},
-		{"redis-url", s.Redis == want.Redis},
-		{"redis-prefix", s.Prefix == want.Prefix},
-		{"dedupe-ttl", s.TTL == want.TTL},
-		{"dedupe-id", s.ID == want.ID},
-		{"--since", s.Since == want.Since},
-		{"--dry-run", s.DryRun == want.DryRun},
-	} {
-		if !x.same {
-			return x.name
-		}
-	}
-	return ""
+// check refuses other settings than the checkpoint's.
+func (s rebuildSettings) check(path string, want rebuildSettings) error {
+	return checkSettings(
+		path,
+		checkpointSetting{"kafka-brokers", slices.Equal(s.Brokers, want.Brokers)},
+		checkpointSetting{"topic", s.Topic == want.Topic},
+		checkpointSetting{"dead-letter-topic", s.DeadLetter == want.DeadLetter},
+		checkpointSetting{"overflow-topic", s.Overflow == want.Overflow},
+		checkpointSetting{"redis-url", s.Redis == want.Redis},
+		checkpointSetting{"redis-prefix", s.Prefix == want.Prefix},
+		checkpointSetting{"dedupe-ttl", s.TTL == want.TTL},
+		checkpointSetting{"dedupe-id", s.ID == want.ID},
+		checkpointSetting{"--since", s.Since == want.Since},
+		checkpointSetting{"--dry-run", s.DryRun == want.DryRun},
+	)
 }

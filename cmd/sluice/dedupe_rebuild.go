@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -102,10 +101,7 @@ func (r *rebuild) end(err error) error {
 		return err
 	}
 	if err == nil {
-		if gone := os.Remove(r.o.Checkpoint); gone != nil && !errors.Is(gone, os.ErrNotExist) {
-			return fmt.Errorf("removing the checkpoint: %w", gone)
-		}
-		return nil
+		return removeCheckpoint(r.o.Checkpoint)
 	}
 	if failed := r.state.write(r.o.Checkpoint); failed != nil {
 		return errors.Join(err, failed)

@@ -31,6 +31,7 @@ type cli struct {
 	demoCommand
 	Send       sendCmd       `cmd:"" help:"Send signed events as Customer.io does."`
 	Tail       tailCmd       `cmd:"" help:"Print events from the topics as they arrive."`
+	Replay     replayCmd     `cmd:"" help:"Write a stretch of the topics to a file, a topic or a webhook."`
 	Groups     groupsCmd     `cmd:"" help:"Show the consumer groups of the topics, and how far behind they are."`
 	Rewind     rewindCmd     `cmd:"" help:"Set a consumer group back, or forward, to a time."`
 	Verify     verifyCmd     `cmd:"" help:"Verify the signatures of stored records again."`

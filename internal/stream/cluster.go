@@ -229,8 +229,9 @@ func (r *listRequest) Broker(protocol.Cluster) (protocol.Broker, error) {
 
 // offset is where a time is in a partition; at is -1 when no record is as late.
 type offset struct {
-	at  int64
-	err error // a kafka.Error
+	at   int64
+	time time.Time // of the record there; zero for earliest and latest
+	err  error     // a kafka.Error
 }
 
 // offsets asks a broker for the first offsets of a time in milliseconds, or for earliest or latest. Latest is where
@@ -253,6 +254,9 @@ func (c *cluster) offsets(ctx context.Context, broker int32, ids []partitionID, 
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
 			o := offset{at: p.Offset}
+			if p.Timestamp > 0 {
+				o.time = time.UnixMilli(p.Timestamp).UTC()
+			}
 			if p.ErrorCode != 0 {
 				o.err = kafka.Error(p.ErrorCode)
 			}

@@ -1,8 +1,11 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -21,6 +24,8 @@ type Span struct {
 	Oldest int64
 	// Chosen is where the options say to begin; Begin is later where an earlier run got further.
 	Chosen, Begin, End int64
+	// First is the time of the record at Chosen; the zero time where there is none.
+	First time.Time
 }
 
 // From is where an earlier run got to.
@@ -28,6 +33,9 @@ type From struct {
 	// Next is the next offset to read, by partition. Others, and those whose log ends before it because the topic was
 	// created anew, are read as the options say.
 	Next map[Partition]int64
+	// Bound is called for each partition once it is known what there is to read of it, and may set another Begin and End.
+	// With false the partition is left out. nil = not wanted.
+	Bound func(*Span) (bool, error)
 	// Placed is called once, when it is known what there is to read, and before the first record; nil = not wanted.
 	Placed func([]Span)
 }
@@ -43,31 +51,22 @@ func (r *Reader) RunFrom(ctx context.Context, from From, give func(Record) error
 		return err
 	}
 	defer c.close()
-	f := &further{from: from, next: make(map[partitionID]int64, len(from.Next))}
-	for p, next := range from.Next {
-		f.next[partitionID{p.Topic, int32(p.ID)}] = next
-	}
-	n := newRun(r.opts, c, func(x Record) error {
-		if f.read(&x) {
-			return nil
+	n := newRun(r.opts, c, give)
+	f := &further{from: from, run: n}
+	n.further = f
+	n.opts.Ready = func(topics int) {
+		f.tell()
+		if r.opts.Ready != nil {
+			r.opts.Ready(topics)
 		}
-		return give(x)
-	})
+	}
 	inner, cancel := context.WithCancel(ctx)
-	if f.oldest, err = n.oldest(inner); err == nil {
-		n.opts.Ready = func(topics int) {
-			f.place(n)
-			if r.opts.Ready != nil {
-				r.opts.Ready(topics)
-			}
-		}
-		err = n.read(inner)
-	}
+	err = n.read(inner)
 	cancel()
 	c.close() // before waiting for the jobs, which may hang on a broker
 	n.jobs.Wait()
 	if err == nil {
-		f.place(n) // a run that has nothing to read is over before it is ready
+		f.tell() // a run that has nothing to read is over before it is ready
 	}
 	if ctx.Err() != nil && n.gaveErr == nil {
 		return nil
@@ -77,86 +76,50 @@ func (r *Reader) RunFrom(ctx context.Context, from From, give func(Record) error
 
 // further moves partitions on to where an earlier run got to. It belongs to the run's goroutine.
 type further struct {
-	from   From
-	next   map[partitionID]int64 // of partitions that haven't given a record of that offset or later yet
-	oldest map[partitionID]int64
-	placed bool
+	from  From
+	run   *run
+	spans []Span
+	told  bool
 }
 
-// read reports whether the earlier run has read the record. Partitions are placed one broker after the other, and may
-// have been fetched from before they are moved on.
-func (f *further) read(x *Record) bool {
-	id := partitionID{x.Topic, int32(x.Partition)}
-	next, is := f.next[id]
-	if is && x.Offset >= next {
-		delete(f.next, id) // should the topic be created anew during the run, all of that is new
+// place moves a partition on that was placed as the options say.
+func (f *further) place(p *partition, b bounds) error {
+	at := Partition{p.id.topic, int(p.id.partition)}
+	s := Span{Partition: at, Oldest: b.first, Chosen: p.first, Begin: p.first, End: p.end, First: b.firstTime}
+	switch next, is := f.from.Next[at]; {
+	case is && next > p.end:
+		f.run.log.Warn("topic ends before what was read: reading it anew", zap.String("topic", p.id.topic),
+			zap.Int32("partition", p.id.partition), zap.Int64("offset", next), zap.Int64("end", p.end))
+	case is && next > p.first:
+		s.Begin = next
 	}
-	return is && x.Offset < next
-}
-
-// place moves partitions on and tells what there is to read.
-func (f *further) place(r *run) {
-	if f.placed {
-		return
-	}
-	f.placed = true
-	var spans []Span
-	for _, p := range r.order {
-		if !p.resolved {
-			continue
-		}
-		s := Span{
-			Partition: Partition{p.id.topic, int(p.id.partition)}, Oldest: f.oldest[p.id], Chosen: p.first, Begin: p.first, End: p.end,
-		}
-		switch next, is := f.next[p.id]; {
-		case is && next > p.end:
-			r.log.Warn("topic ends before what was read: reading it anew", zap.String("topic", p.id.topic),
-				zap.Int32("partition", p.id.partition), zap.Int64("offset", next), zap.Int64("end", p.end))
-			delete(f.next, p.id)
-		case is && next > p.first:
-			s.Begin = next
-			p.pos = max(p.pos, next)
-		}
-		spans = append(spans, s)
-	}
-	if f.from.Placed != nil {
-		f.from.Placed(spans)
-	}
-}
-
-// oldest asks for the first offset of each partition that is there.
-func (r *run) oldest(ctx context.Context) (map[partitionID]int64, error) {
-	found := make(map[partitionID]int64)
-	err := r.cluster.insist(ctx, r.opts.Patience, func(ctx context.Context) error {
-		topics, err := r.cluster.topicsOf(ctx, r.names())
+	if f.from.Bound != nil {
+		wanted, err := f.from.Bound(&s)
 		if err != nil {
 			return err
 		}
-		led := make(map[int32][]partitionID)
-		for i := range topics {
-			if !r.chosen(&topics[i]) {
-				continue
-			}
-			for _, p := range topics[i].Partitions {
-				if p.LeaderID < 0 {
-					return errNoLeader
-				}
-				led[p.LeaderID] = append(led[p.LeaderID], partitionID{topics[i].Name, p.PartitionIndex})
-			}
+		if !wanted {
+			p.pos = p.end
+			return nil
 		}
-		for leader, ids := range led {
-			offsets, err := r.cluster.offsets(ctx, leader, ids, earliest)
-			if err != nil {
-				return err
-			}
-			for id, o := range offsets {
-				if o.err != nil {
-					return o.err
-				}
-				found[id] = o.at
-			}
-		}
-		return nil
-	})
-	return found, err
+	}
+	p.end = max(s.End, b.first)
+	p.pos = min(max(s.Begin, b.first), p.end)
+	p.first = p.pos
+	f.spans = append(f.spans, s)
+	return nil
+}
+
+// tell tells once what there is to read.
+func (f *further) tell() {
+	if f.told {
+		return
+	}
+	f.told = true
+	if f.from.Placed != nil {
+		slices.SortFunc(f.spans, func(a, b Span) int {
+			return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.ID, b.ID))
+		})
+		f.from.Placed(f.spans)
+	}
 }

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// merge gives out the backlog, by time, as far as it is at hand. It reports whether the run is through.
-func (r *run) merge(ctx context.Context, now time.Time) (done bool, err error) {
+// merge gives out the backlog, by time, as far as it is at hand. It reports whether there is more, and room to fetch ahead
+// again. At the end of the backlog merging is over.
+func (r *run) merge(ctx context.Context, now time.Time) (more bool, err error) {
 	heads := &heads{}
 	for _, p := range r.order {
 		if p.starved(now, r.opts.Patience) {
@@ -31,13 +32,15 @@ func (r *run) merge(ctx context.Context, now time.Time) (done bool, err error) {
 			heap.Fix(heads, 0)
 			continue
 		}
-		p.buf = nil
+		if p.buf, p.ahead = p.ahead, nil; len(p.buf) > 0 {
+			return true, nil
+		}
 		if p.starved(now, r.opts.Patience) {
 			return false, nil
 		}
 		heap.Pop(heads)
 	}
-	return r.mergeEnded()
+	return false, r.mergeEnded()
 }
 
 // merged takes the next record of the backlog.
@@ -52,13 +55,13 @@ func (r *run) merged(x *Record) error {
 }
 
 // mergeEnded goes on with what arrives, or further back in time if Options.Last records haven't been found yet.
-func (r *run) mergeEnded() (done bool, err error) {
+func (r *run) mergeEnded() error {
 	if r.last != nil {
-		if r.last.short() && r.further() {
-			return false, nil
+		if r.last.short() && r.placeBack() {
+			return nil
 		}
 		if err := r.last.each(r.deliver); err != nil {
-			return false, err
+			return err
 		}
 		r.last = nil
 	}
@@ -66,12 +69,12 @@ func (r *run) mergeEnded() (done bool, err error) {
 	for _, p := range r.order {
 		p.backlog = false
 	}
-	return !r.opts.Follow, nil
+	return nil
 }
 
-// further places every partition of the backlog further back, and reports false if all begin at their first record
+// placeBack places every partition of the backlog further back, and reports false if all begin at their first record
 // already. What was read is read again: the last records of a sparse selection are rarely asked for.
-func (r *run) further() bool {
+func (r *run) placeBack() bool {
 	moved := false
 	for _, p := range r.order {
 		moved = moved || p.backlog && p.resolved && p.end-r.last.back > p.first

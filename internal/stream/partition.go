@@ -19,6 +19,7 @@ type partition struct {
 	// backlog: the merge waits for it, up to end. Afterwards, and for partitions that came later, it is live.
 	backlog bool
 	buf     []Record // of the backlog, fetched and not yet merged
+	ahead   []Record // the same, behind buf
 
 	served   uint64    // when it last gave records, in fetches; the others get their turn first
 	servedBy int32     // the broker that last answered for it, -1: none yet
@@ -47,7 +48,8 @@ const (
 // bounds are the answers about a partition that placing needs.
 type bounds struct {
 	first, end   int64
-	since, until int64 // -1: nothing as late
+	since, until int64     // -1: nothing as late
+	firstTime    time.Time // of the record to begin with, where there is one
 	err          error
 }
 
@@ -71,6 +73,15 @@ func (p *partition) settle(b bounds) {
 	p.first, p.end, p.resolved = first, end, true
 }
 
+// add takes over records that were fetched.
+func (p *partition) add(records []Record) {
+	if len(p.buf) == 0 {
+		p.buf = records
+	} else {
+		p.ahead = records
+	}
+}
+
 // starved reports whether the merge can't go on without this partition. One that has been failing for longer than
 // patience is no longer waited for.
 func (p *partition) starved(now time.Time, patience time.Duration) bool {
@@ -88,7 +99,7 @@ func (p *partition) wants(merging bool) bool {
 		return false
 	}
 	if merging {
-		return p.backlog && len(p.buf) == 0 && p.pos < p.end
+		return p.backlog && len(p.ahead) == 0 && p.pos < p.end
 	}
 	return true
 }

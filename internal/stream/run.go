@@ -41,6 +41,7 @@ type run struct {
 
 	merging     bool
 	last        *last     // nil without Options.Last
+	further     *further  // nil but in [Reader.RunFrom]
 	ready       bool      // Options.Ready has been called
 	dirty       bool      // records were given out since Options.Idle
 	troubled    bool      // the log has been told
@@ -84,18 +85,20 @@ func (r *run) read(ctx context.Context) error {
 		if err := r.judge(now); err != nil {
 			return err
 		}
+		r.tellReady(now)
+		r.start(ctx, now) // what can be fetched while what is at hand is merged
+		more := false
 		if r.merging {
-			done, err := r.merge(ctx, now)
-			if err != nil {
+			var err error
+			if more, err = r.merge(ctx, now); err != nil {
 				return err
 			}
-			if done {
+			if !more && !r.merging && !r.opts.Follow {
 				return nil
 			}
+			r.start(ctx, now)
 		}
-		r.tellReady(now)
-		r.start(ctx, now)
-		if err := r.await(ctx, now); err != nil {
+		if err := r.await(ctx, now, more); err != nil {
 			return err
 		}
 	}
@@ -179,12 +182,15 @@ func (r *run) nextLook() time.Time {
 	return time.Time{}
 }
 
-// await waits for the next thing to do: an answer, or the time of a retry.
-func (r *run) await(ctx context.Context, now time.Time) error {
+// await waits for the next thing to do: an answer, the time of a retry, or nothing at all if there is more to merge.
+func (r *run) await(ctx context.Context, now time.Time, more bool) error {
 	select {
 	case a := <-r.answers:
 		return a(r.now())
 	default:
+	}
+	if more {
+		return nil
 	}
 	if r.dirty && r.opts.Idle != nil {
 		r.dirty = false
@@ -237,7 +243,7 @@ func (r *run) fetch(ctx context.Context, id int32, hungry []*partition) {
 	for i, p := range hungry {
 		want[i] = wanted{p.id, p.pos}
 	}
-	size := int32(min(1<<20, max(64<<10, (32<<20)/len(r.order))))
+	size := int32(min(2<<20, max(64<<10, (16<<20)/len(r.order)))) // what is ahead included, twice as much is held
 	r.occupy(id, hungry)
 	r.do(ctx, func(ctx context.Context) answer {
 		res, err := r.cluster.fetch(ctx, id, want, size)
@@ -340,7 +346,8 @@ func (r *run) take(id int32, got []taken, now time.Time) error {
 			live = append(live, t.records...)
 			continue
 		}
-		p.buf = slices.DeleteFunc(t.records, func(x Record) bool { return x.Offset >= p.end })
+		within, _ := slices.BinarySearchFunc(t.records, p.end, func(x Record, end int64) int { return cmp.Compare(x.Offset, end) })
+		p.add(t.records[:within])
 		p.pos = min(p.pos, p.end)
 	}
 	if r.merging && !progress {

@@ -132,7 +132,7 @@ func (r *run) bounds(ctx context.Context, id int32, ids []partitionID) (map[part
 	for _, of := range ids {
 		found[of] = bounds{since: -1, until: -1}
 	}
-	ask := func(when int64, put func(*bounds, int64)) error {
+	ask := func(when int64, put func(*bounds, offset)) error {
 		offsets, err := r.cluster.offsets(ctx, id, ids, when)
 		if err != nil {
 			return err
@@ -146,30 +146,35 @@ func (r *run) bounds(ctx context.Context, id int32, ids []partitionID) (map[part
 				b.err = kafka.UnknownTopicOrPartition
 			default:
 				b.err = o.err
-				put(&b, o.at)
+				put(&b, o)
 			}
 			found[of] = b
 		}
 		return nil
 	}
-	if err := ask(earliest, func(b *bounds, at int64) { b.first = at }); err != nil {
+	if err := ask(earliest, func(b *bounds, o offset) { b.first = o.at }); err != nil {
 		return nil, err
 	}
-	if !r.opts.Since.IsZero() {
+	switch {
+	case !r.opts.Since.IsZero():
 		since := r.opts.Since.Add(time.Millisecond - 1).UnixMilli() // the first whole millisecond that isn't before
-		if err := ask(since, func(b *bounds, at int64) { b.since = at }); err != nil {
+		if err := ask(since, func(b *bounds, o offset) { b.since, b.firstTime = o.at, o.time }); err != nil {
+			return nil, err
+		}
+	case r.further != nil: // it tells the time of the first record
+		if err := ask(0, func(b *bounds, o offset) { b.firstTime = o.time }); err != nil {
 			return nil, err
 		}
 	}
 	if !r.opts.Until.IsZero() {
-		if err := ask(r.opts.Until.UnixMilli()+1, func(b *bounds, at int64) { b.until = at }); err != nil {
+		if err := ask(r.opts.Until.UnixMilli()+1, func(b *bounds, o offset) { b.until = o.at }); err != nil {
 			return nil, err
 		}
 	}
-	err := ask(latest, func(b *bounds, at int64) { // the last, so that it is at or beyond the others
-		b.end = at
+	err := ask(latest, func(b *bounds, o offset) { // the last, so that it is at or beyond the others
+		b.end = o.at
 		if !r.opts.Since.IsZero() && b.since < 0 {
-			b.since = at
+			b.since = o.at
 		}
 	})
 	return found, err
@@ -190,6 +195,9 @@ func (r *run) placed(p *partition, id int32, b bounds, now time.Time) error {
 		b.since = -1 // a new topic: all of it is news
 	}
 	p.settle(b)
+	if r.further != nil && p.backlog {
+		return r.further.place(p, b)
+	}
 	return nil
 }
 
