@@ -13,7 +13,7 @@ import (
 	"sluice/publisher/connect"
 )
 
-// groupsAtOnce is how many groups are looked at at a time.
+// groupsAtOnce is how many groups are asked about at a time.
 const groupsAtOnce = 8
 
 // groupsLook gathers what is told of groups.

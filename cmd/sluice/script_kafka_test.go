@@ -50,7 +50,8 @@ func scriptKafka(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(client.ProduceSync(ctx, &kgo.Record{
 				Topic: topic, Timestamp: at, Key: []byte("42"), Value: body,
 				Headers: []kgo.RecordHeader{
-					{Key: "event-type", Value: []byte(eventType)}, {Key: "ce_id", Value: []byte(id)},
+					{Key: "event-type", Value: []byte(eventType)},
+					{Key: "ce_id", Value: []byte(id)},
 					{Key: "X-CIO-Timestamp", Value: []byte(stamp)},
 					{Key: "X-CIO-Signature", Value: []byte(signature.Sign("script-key", stamp, body))},
 				},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	kafka "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/internal/stream"
@@ -140,6 +141,62 @@ func TestGroup(t *testing.T) {
 					t.Errorf("forgetting what isn't there: %v", err)
 				}
 			})
+		}
+	})
+}
+
+// TestReader has kafka-go's reader go on where a group was set.
+func TestReader(t *testing.T) {
+	both(t, func(t *testing.T, env *testenv.Env) {
+		topic, group := newTopic(t, env, "email_sent"), env.Prefix+"-reader"
+		err := newAdmin(t, env.Brokers()).Set(t.Context(), group, map[stream.Partition]Offset{
+			{Topic: topic}: {At: 3, Epoch: -1}, {Topic: topic, ID: 1}: {At: 10, Epoch: -1},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := kafka.NewReader(kafka.ReaderConfig{Brokers: env.Brokers(), Topic: topic, GroupID: group, MaxWait: 100 * time.Millisecond})
+		defer func() {
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for want := int64(3); want < 10; want++ {
+			if m, err := r.FetchMessage(ctx); err != nil || m.Partition != 0 || m.Offset != want {
+				t.Fatalf("read %d@%d, %v, want 0@%d", m.Partition, m.Offset, err, want)
+			}
+		}
+	})
+}
+
+// TestShare is of a kind of group that can't be described: nothing is claimed of it.
+func TestShare(t *testing.T) {
+	both(t, func(t *testing.T, env *testenv.Env) {
+		topic, group := newTopic(t, env, "email_sent"), env.Prefix+"-share"
+		client, err := kgo.NewClient(kgo.SeedBrokers(env.Brokers()...), kgo.ShareGroup(group), kgo.ConsumeTopics(topic))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		polling, stop := context.WithCancel(t.Context())
+		polled := make(chan struct{})
+		go func() {
+			defer close(polled)
+			client.PollFetches(polling)
+		}()
+		defer func() { stop(); <-polled }()
+		a := newAdmin(t, env.Brokers())
+		testenv.Eventually(t, 30*time.Second, func() error {
+			g, err := a.Describe(t.Context(), group)
+			if err != nil || g.State != Unknown || g.MayBeSet() {
+				return fmt.Errorf("%+v, %w", g, err)
+			}
+			return nil
+		})
+		if offsets, err := a.Offsets(t.Context(), group); err != nil || len(offsets) != 0 {
+			t.Errorf("offsets: %v, %v", offsets, err)
 		}
 	})
 }
