@@ -48,6 +48,13 @@ func (s *instance) start(t *testing.T) {
 	s.WaitHTTP(t, 20*time.Second, s.admin+"/readyz", http.StatusOK)
 }
 
+// Terminate is Proc's, without the two seconds that a drain gives connections on which nothing comes.
+func (s *instance) Terminate(t *testing.T, within time.Duration) int {
+	t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	return s.Proc.Terminate(t, within)
+}
+
 // ledger counts what was acknowledged, to be compared with the topics.
 type ledger struct {
 	mu    sync.Mutex
