@@ -194,6 +194,7 @@ func TestTwoInstancesOneRecord(t *testing.T) {
 // TestWinnerKilled kills an instance that has claimed an event and can't
 // publish it; another takes over when the lease has run out, once.
 func TestWinnerKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env, r := testenv.Real(t), testenv.Redis(t)
 	proxy := testenv.Proxy(t, env.Brokers()[0])
 	proxy.Set(t, testenv.BlackHole)
@@ -382,6 +383,7 @@ func refused(err error) bool {
 
 // TestStartWithoutServers starts with neither Kafka nor Redis there.
 func TestStartWithoutServers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := testenv.Kafka(t, testenv.WithProxies())
 	r := testenv.Redis(t)
 	kafka, redis := c.Broker(0).Proxy(), testenv.Proxy(t, r.Addr())
