@@ -89,10 +89,12 @@ func TestAsyncAPIReferences(t *testing.T) {
 }
 
 // TestAsyncAPIChannels holds the Kafka channels to the table of types: one for
-// each described type, two for the rest, none besides.
+// each described type, three for the rest, none besides.
 func TestAsyncAPIChannels(t *testing.T) {
 	doc := document(t)
-	want := map[string]string{"other": "customerio_other", "dead_letter": "customerio_dead_letter"}
+	want := map[string]string{
+		"other": "customerio_other", "dead_letter": "customerio_dead_letter", "group_dead_letter": "customerio_dead_letter_{group}",
+	}
 	for _, typ := range Described() {
 		want[typ.Name] = "customerio_" + typ.Name
 	}

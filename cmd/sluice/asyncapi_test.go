@@ -2,7 +2,13 @@ package main
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -113,6 +119,56 @@ func TestAsyncAPIHeaders(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("%s isn't written", name)
 		}
+	}
+}
+
+// TestEveryHeaderIsDocumented looks for the names of headers in the code: each is in the AsyncAPI document and in
+// docs/topics.md.
+func TestEveryHeaderIsDocumented(t *testing.T) {
+	noHeaders := []string{"sluice-spool", "sluice-demo-key-which-is-no-secret"}
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "topics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, schema := range headerSchemas(t) {
+		for name := range schema.Properties {
+			documented[name] = true
+		}
+	}
+	name, found := regexp.MustCompile(`^"(sluice(-[a-z]+)+|ce_[a-z]+)"$`), 0
+	for _, root := range []string{".", filepath.Join("..", "..", "publisher"), filepath.Join("..", "..", "internal", "stream")} {
+		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				literal, ok := n.(*ast.BasicLit)
+				if !ok || !name.MatchString(literal.Value) {
+					return true
+				}
+				header := strings.Trim(literal.Value, `"`)
+				if slices.Contains(noHeaders, header) {
+					return true
+				}
+				found++
+				if !documented[header] || !strings.Contains(string(page), "`"+header) {
+					t.Errorf("%s: the header %s isn't in the AsyncAPI document, or not in docs/topics.md", path, header)
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 12 {
+		t.Errorf("only %d names", found)
 	}
 }
 

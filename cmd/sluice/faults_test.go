@@ -48,6 +48,13 @@ func (s *instance) start(t *testing.T) {
 	s.WaitHTTP(t, 20*time.Second, s.admin+"/readyz", http.StatusOK)
 }
 
+// Terminate is Proc's, without the two seconds that a drain gives connections on which nothing comes.
+func (s *instance) Terminate(t *testing.T, within time.Duration) int {
+	t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	return s.Proc.Terminate(t, within)
+}
+
 // ledger counts what was acknowledged, to be compared with the topics.
 type ledger struct {
 	mu    sync.Mutex
@@ -187,6 +194,7 @@ func TestTwoInstancesOneRecord(t *testing.T) {
 // TestWinnerKilled kills an instance that has claimed an event and can't
 // publish it; another takes over when the lease has run out, once.
 func TestWinnerKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env, r := testenv.Real(t), testenv.Redis(t)
 	proxy := testenv.Proxy(t, env.Brokers()[0])
 	proxy.Set(t, testenv.BlackHole)
@@ -375,6 +383,7 @@ func refused(err error) bool {
 
 // TestStartWithoutServers starts with neither Kafka nor Redis there.
 func TestStartWithoutServers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := testenv.Kafka(t, testenv.WithProxies())
 	r := testenv.Redis(t)
 	kafka, redis := c.Broker(0).Proxy(), testenv.Proxy(t, r.Addr())

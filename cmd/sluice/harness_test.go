@@ -61,7 +61,11 @@ func serve(t *testing.T, environ []string) *running {
 	})
 	select {
 	case line := <-logs.listening:
-		stopped := sync.OnceValue(func() int { cancel(); return <-code })
+		stopped := sync.OnceValue(func() int {
+			http.DefaultClient.CloseIdleConnections() // or the drain would wait two seconds for them
+			cancel()
+			return <-code
+		})
 		t.Cleanup(func() { stopped() })
 		return &running{url: line["webhook"].(string), admin: line["admin"].(string), logs: logs, stop: stopped}
 	case c := <-code:

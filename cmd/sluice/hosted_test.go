@@ -15,6 +15,7 @@ import (
 // TestHostedKafka follows docs/hosted.md on a Kafka with TLS, logins and rights: the topics and rights that the page
 // gives are made by its own commands, and suffice.
 func TestHostedKafka(t *testing.T) {
+	t.Parallel() // nothing here depends on a machine of its own
 	users := []testenv.User{{Name: "sluice", Password: "one-secret"}, {Name: "reader", Password: "another-secret"}, {Name: "writer", Password: "a-third-secret"}}
 	kafka := testenv.Kafka(t, testenv.WithSASL(users...), testenv.WithTLS(), testenv.WithACLs())
 	r := newDocRunner(t, filepath.Join("..", ".."), "127.0.0.1:9092", kafka.Internal()[0])

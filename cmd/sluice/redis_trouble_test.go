@@ -107,6 +107,7 @@ func redisTroubles() []redisTrouble {
 // every answer is the one that DESIGN.md names and comes in time, no event is stored twice, the metrics name the kind, and
 // everything heals by itself.
 func TestRedisTrouble(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, trouble := range redisTroubles() {
 		t.Run(trouble.name, func(t *testing.T) { redisTroubled(t, trouble) })
 	}

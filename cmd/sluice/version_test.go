@@ -41,6 +41,7 @@ func TestDescribeBuild(t *testing.T) {
 // TestVersionStamp builds the program as an image does: a stamp whose variable has been renamed or moved is ignored by
 // the linker without a word.
 func TestVersionStamp(t *testing.T) {
+	t.Parallel() // nothing here depends on a machine of its own
 	binary := filepath.Join(t.TempDir(), "sluice.exe")
 	out, err := exec.Command("go", "build", "-o", binary, "-ldflags", "-X main.version=v9.8.7-stamped -X main.commit=0123abcdef", ".").CombinedOutput()
 	if err != nil {
