@@ -106,7 +106,7 @@ func newWebhook(t *testing.T, key string, judge func(id string, post int) int) *
 			h.mu.Lock()
 			h.ids = append(h.ids, id)
 			h.where = append(h.where, postPlace{
-				r.Header.Get("Sluice-Topic"), r.Header.Get("Sluice-Partition"), strings.SplitN(id, "-", 2)[0], r.Header.Get("Sluice-Offset"),
+				r.Header.Get("Sluice-Topic"), r.Header.Get("Sluice-Partition"), strings.Split(id, "-")[0], r.Header.Get("Sluice-Offset"),
 			})
 			h.mu.Unlock()
 		}

@@ -92,10 +92,10 @@ func (t *Topic) Ensure(ctx context.Context) error {
 		case errors.Is(now.Err, kafka.TopicAuthorizationFailed), errors.Is(now.Err, kafka.InvalidTopic):
 			return fmt.Errorf("topic %s: %w", t.opts.Topic, now.Err)
 		case now.Missing && !created:
-			if err := t.create(ctx); err != nil {
+			var err error
+			if created, err = t.create(ctx); err != nil {
 				return err
 			}
-			created = true
 		}
 		if state := t.prod.State(); !told && !state.Up && time.Since(began) > 3*time.Second {
 			told = true
@@ -110,9 +110,10 @@ func (t *Topic) Ensure(ctx context.Context) error {
 	}
 }
 
-func (t *Topic) create(ctx context.Context) error {
+// create asks for the topic, and reports false if that has to be tried again.
+func (t *Topic) create(ctx context.Context) (done bool, err error) {
 	if !t.opts.Create {
-		return fmt.Errorf("%w: %s doesn't exist, and creating topics is switched off", ErrNoTopic, t.opts.Topic)
+		return false, fmt.Errorf("%w: %s doesn't exist, and creating topics is switched off", ErrNoTopic, t.opts.Topic)
 	}
 	topic := createtopics.RequestTopic{
 		Name: t.opts.Topic, NumPartitions: int32(t.opts.Partitions), ReplicationFactor: int16(t.opts.Replication),
@@ -127,21 +128,20 @@ func (t *Topic) create(ctx context.Context) error {
 		Topics: []createtopics.RequestTopic{topic}, TimeoutMs: 3000,
 	})
 	if err != nil {
-		return fmt.Errorf("creating topic %s: %w", t.opts.Topic, err)
+		return false, nil //nolint:nilerr // it is tried again; whether Kafka answers is told by the producer's state
 	}
 	for _, x := range res.Topics {
-		if x.ErrorCode != 0 {
-			err = fmt.Errorf("%s (%w)", x.ErrorMessage, kafka.Error(x.ErrorCode))
+		switch code := kafka.Error(x.ErrorCode); {
+		case code == 0:
+			t.log.Info("topic " + t.opts.Topic + " created for dead letters")
+		case code == kafka.TopicAlreadyExists: // somebody was quicker
+		case code.Temporary():
+			return false, nil
+		default:
+			return false, fmt.Errorf("%w: creating %s: %s (%w)", ErrNoTopic, t.opts.Topic, x.ErrorMessage, code)
 		}
 	}
-	switch {
-	case err == nil:
-		t.log.Info("topic " + t.opts.Topic + " created for dead letters")
-		return nil
-	case errors.Is(err, kafka.TopicAlreadyExists): // somebody was quicker
-		return nil
-	}
-	return fmt.Errorf("%w: creating %s: %w", ErrNoTopic, t.opts.Topic, err)
+	return true, nil
 }
 
 // Keep appends the record's key and value with the headers, and returns when all in-sync replicas have it. With an error
