@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/dedupe"
@@ -25,6 +26,8 @@ type takingSink struct {
 	marker *dedupe.Marker
 	// of says what a record reserves. ok is false for one that is written without.
 	of  func(*stream.Record) (t dedupe.Taking, ok bool)
+	// as is what is written of a record; nil: the record itself.
+	as  func(*stream.Record) stream.Record
 	ttl time.Duration
 	// patience is how long a delivery is waited for that an instance is handling.
 	patience time.Duration
@@ -38,6 +41,7 @@ type takingSink struct {
 type takenRecord struct {
 	record stream.Record
 	ticket stream.Ticket
+	taking dedupe.Taking // ID "": none
 }
 
 // takingCounts are those that weren't written.
@@ -51,7 +55,14 @@ var errTaking = errors.New("a delivery can't be reserved in Redis")
 
 // Write is part of [stream.Sink].
 func (s *takingSink) Write(ctx context.Context, r *stream.Record, t stream.Ticket) error {
-	s.waiting = append(s.waiting, takenRecord{*r, t})
+	x := takenRecord{record: *r, ticket: t}
+	if taking, ok := s.of(r); ok {
+		x.taking = taking
+	}
+	if s.as != nil {
+		x.record = s.as(r)
+	}
+	s.waiting = append(s.waiting, x)
 	if len(s.waiting) < takeBatch {
 		return nil
 	}
@@ -61,14 +72,11 @@ func (s *takingSink) Write(ctx context.Context, r *stream.Record, t stream.Ticke
 	return s.Settle(ctx)
 }
 
-// flush reserves and writes what waits.
+// flush reserves and writes what waits. What is left after an error is tried again by the next.
 func (s *takingSink) flush(ctx context.Context) error {
 	takings := make([]dedupe.Taking, 0, len(s.waiting))
-	at := make([]int, len(s.waiting)) // its taking, -1 for none
 	for i := range s.waiting {
-		at[i] = -1
-		if t, ok := s.of(&s.waiting[i].record); ok {
-			at[i] = len(takings)
+		if t := s.waiting[i].taking; t.ID != "" {
 			takings = append(takings, t)
 		}
 	}
@@ -76,29 +84,31 @@ func (s *takingSink) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	done := 0
+	defer func() { s.waiting = slices.Delete(s.waiting, 0, done) }()
 	for i := range s.waiting {
 		x := &s.waiting[i]
 		outcome := dedupe.Taken
-		if at[i] >= 0 {
-			outcome = outcomes[at[i]]
+		if x.taking.ID != "" {
+			outcome, outcomes = outcomes[0], outcomes[1:]
 		}
 		switch outcome {
 		case dedupe.Taken:
 			if err := s.Resumable.Write(ctx, &x.record, x.ticket); err != nil {
 				return err
 			}
-			if at[i] >= 0 {
-				s.given = append(s.given, takings[at[i]])
+			if x.taking.ID != "" {
+				s.given = append(s.given, x.taking)
 			}
-			continue
 		case dedupe.TakenByOther:
 			s.counts.Other++
+			x.ticket.Kept()
 		default:
 			s.counts.Kept++
+			x.ticket.Kept()
 		}
-		x.ticket.Kept()
+		done++
 	}
-	s.waiting = s.waiting[:0]
 	return nil
 }
 
