@@ -22,17 +22,21 @@ func (s rebuildShown) text(now time.Time) string {
 	if s.began.IsZero() {
 		return "looking at the topics"
 	}
-	line := fmt.Sprintf("read %s of %s marked %s", count(s.read), count(max(s.total, s.read)), count(s.marked))
-	took := now.Sub(s.began).Seconds()
-	if took < 1 || s.read == 0 {
-		return line
+	return fmt.Sprintf("read %s of %s marked %s", count(s.read), count(max(s.total, s.read)), count(s.marked)) +
+		pace(s.read, s.total, now.Sub(s.began))
+}
+
+// pace is how fast something goes, and how long it will take; "" where that can't be told yet.
+func pace(done, total int64, took time.Duration) string {
+	if took < time.Second || done == 0 {
+		return ""
 	}
-	speed := float64(s.read) / took
-	line += fmt.Sprintf(", %s/s", count(int64(speed)))
-	if rest := s.total - s.read; rest > 0 {
-		line += fmt.Sprintf(", %s left", time.Duration(float64(rest)/speed*float64(time.Second)).Round(time.Second))
+	speed := float64(done) / took.Seconds()
+	text := fmt.Sprintf(", %s/s", count(int64(speed)))
+	if rest := total - done; rest > 0 {
+		text += fmt.Sprintf(", %s left", time.Duration(float64(rest)/speed*float64(time.Second)).Round(time.Second))
 	}
-	return line
+	return text
 }
 
 // extent is how much of it has been read.

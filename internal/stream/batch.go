@@ -24,6 +24,8 @@ var (
 
 const (
 	batchHeader = 61
+	// leastRecord is the size of a record without anything in it.
+	leastRecord = 7
 	// maxUnpacked bounds a batch after decompression, well over any max.message.bytes.
 	maxUnpacked = 256 << 20
 
@@ -43,13 +45,15 @@ type batches struct {
 	from      int64     // records before this offset aren't wanted
 	aborted   []aborted // by first offset
 	open      map[int64]bool
+	names     headerNames
+	room      []Header // for the headers of the next records
 }
 
 // read returns the records and the offset to go on at. A batch that is cut off at the end is left for the next fetch.
 // With an error, the records before the damage are returned.
 func (b *batches) read(raw []byte) (records []Record, next int64, err error) {
 	next = b.from
-	b.open = make(map[int64]bool)
+	b.open, b.names = make(map[int64]bool), make(headerNames)
 	slices.SortFunc(b.aborted, func(x, y aborted) int { return int(min(1, max(-1, x.first-y.first))) })
 	for len(raw) >= 17 {
 		size := 12 + int(int32(binary.BigEndian.Uint32(raw[8:])))
@@ -104,8 +108,9 @@ func (b *batches) batch(records []Record, raw []byte) ([]Record, int64, error) {
 		return records, 0, fmt.Errorf("%w at offset %d: %w", errBatch, base, err)
 	}
 	c := cursor{rest: body}
+	records = slices.Grow(records, max(0, min(count, len(body)/leastRecord)))
 	for range count {
-		timeDelta, r := c.record(base)
+		timeDelta, r := c.record(base, b)
 		if c.failed {
 			return records, 0, fmt.Errorf("%w at offset %d: a record is cut off", errBatch, base)
 		}
@@ -140,6 +145,30 @@ func unpack(raw []byte, method int8) ([]byte, error) {
 		return nil, fmt.Errorf("over %d bytes when decompressed", maxUnpacked)
 	}
 	return body, nil
+}
+
+// headers has room for so many; many records' are allocated together.
+func (b *batches) headers(n int) []Header {
+	if len(b.room) < n {
+		b.room = make([]Header, max(n, 512))
+	}
+	room := b.room[:0:n]
+	b.room = b.room[n:]
+	return room
+}
+
+// headerNames are the names seen so far: nearly all records have the same.
+type headerNames map[string]string
+
+func (n headerNames) of(name []byte) string {
+	if known, is := n[string(name)]; is {
+		return known
+	}
+	made := string(name)
+	if len(n) < 100 {
+		n[made] = made
+	}
+	return made
 }
 
 // cursor reads from the front of rest. Once something is missing, failed stays set.
@@ -177,15 +206,19 @@ func (c *cursor) bytes() []byte {
 	return c.take(int(n))
 }
 
-func (c *cursor) record(base int64) (timeDelta int64, r Record) {
+func (c *cursor) record(base int64, b *batches) (timeDelta int64, r Record) {
 	inner := cursor{rest: c.bytes(), failed: c.failed}
 	inner.take(1) // attributes, unused
 	timeDelta = inner.varint()
 	r.Offset = base + inner.varint()
 	r.Key = inner.bytes()
 	r.Value = inner.bytes()
-	for n := inner.varint(); n > 0 && !inner.failed; n-- {
-		r.Headers = append(r.Headers, Header{Key: string(inner.bytes()), Value: inner.bytes()})
+	n := inner.varint()
+	if n > 0 && n <= int64(len(inner.rest)/2) { // each has two lengths
+		r.Headers = b.headers(int(n))
+	}
+	for ; n > 0 && !inner.failed; n-- {
+		r.Headers = append(r.Headers, Header{Key: b.names.of(inner.bytes()), Value: inner.bytes()})
 	}
 	c.failed = c.failed || inner.failed
 	return timeDelta, r

@@ -2,8 +2,10 @@ package stream
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -66,20 +68,50 @@ func appendBytes(b []byte, name string, value []byte) []byte {
 
 // appendHeaders groups headers by name, those first that are text.
 func appendHeaders(b []byte, headers []Header) []byte {
-	binary := make(map[string]bool)
+	if simple(headers) {
+		b = append(b, `,"headers":{`...)
+		for i, h := range headers {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendString(b, h.Key), ':')
+			b = appendText(b, h.Value)
+		}
+		return append(b, '}')
+	}
+	raw := make(map[string]bool)
 	for _, h := range headers {
 		name := validName(h.Key)
-		binary[name] = binary[name] || !utf8.Valid(h.Value)
+		raw[name] = raw[name] || !utf8.Valid(h.Value)
 	}
 	b = append(b, `,"headers":`...)
-	b = appendGroups(b, headers, func(name string) bool { return !binary[name] }, appendText)
-	for _, found := range binary {
+	b = appendGroups(b, headers, func(name string) bool { return !raw[name] }, appendText)
+	for _, found := range raw {
 		if found {
 			b = append(b, `,"headers_base64":`...)
-			return appendGroups(b, headers, func(name string) bool { return binary[name] }, appendBase64)
+			return appendGroups(b, headers, func(name string) bool { return raw[name] }, appendBase64)
 		}
 	}
 	return b
+}
+
+// simple reports whether headers are as nearly all are: text, and each with another name.
+func simple(headers []Header) bool {
+	if len(headers) > 32 {
+		return false // it is quadratic
+	}
+	for i := range headers {
+		h := &headers[i]
+		if !utf8.ValidString(h.Key) || !utf8.Valid(h.Value) {
+			return false
+		}
+		for j := range i {
+			if headers[j].Key == h.Key {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func appendGroups(b []byte, headers []Header, wanted func(string) bool, appendValue func(b, v []byte) []byte) []byte {
@@ -120,7 +152,7 @@ func appendText(b, v []byte) []byte {
 	if v == nil {
 		return append(b, "null"...)
 	}
-	return appendString(b, string(v))
+	return appendQuoted(b, v)
 }
 
 func appendBase64(b, v []byte) []byte {
@@ -132,28 +164,73 @@ func appendBase64(b, v []byte) []byte {
 	return append(b, '"')
 }
 
-// appendString appends valid UTF-8 as a JSON string. Besides what JSON asks for it escapes DEL, the C1 controls and the
-// line separators U+2028 and U+2029, and nothing that is only special in HTML.
+// appendString is appendQuoted for a string. What needs no escape, as nearly all names, is copied once.
 func appendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
+	begin := len(b)
+	b = append(append(b, '"'), s...)
+	if special(b[begin+1:]) == len(s) {
+		return append(b, '"')
+	}
+	return appendQuoted(b[:begin], []byte(validName(s)))
+}
+
+// appendQuoted appends valid UTF-8 as a JSON string. Besides what JSON asks for it escapes DEL, the C1 controls and the
+// line separators U+2028 and U+2029, and nothing that is only special in HTML.
+func appendQuoted(b, s []byte) []byte {
 	b = append(b, '"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case r == '\n':
-			b = append(b, '\\', 'n')
-		case r == '\r':
-			b = append(b, '\\', 'r')
-		case r == '\t':
-			b = append(b, '\\', 't')
-		case r < 0x20 || (0x7f <= r && r < 0xa0) || r == 0x2028 || r == 0x2029:
-			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-		default:
-			b = utf8.AppendRune(b, r)
+	for {
+		n := special(s)
+		b = append(b, s[:n]...)
+		if s = s[n:]; len(s) == 0 {
+			return append(b, '"')
+		}
+		r, size := rune(s[0]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRune(s)
+		}
+		b = appendRune(b, r)
+		s = s[size:]
+	}
+}
+
+func appendRune(b []byte, r rune) []byte {
+	const hex = "0123456789abcdef"
+	switch {
+	case r == '"' || r == '\\':
+		return append(b, '\\', byte(r))
+	case r == '\n':
+		return append(b, '\\', 'n')
+	case r == '\r':
+		return append(b, '\\', 'r')
+	case r == '\t':
+		return append(b, '\\', 't')
+	case r < 0x20 || (0x7f <= r && r < 0xa0) || r == 0x2028 || r == 0x2029:
+		return append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+	}
+	return utf8.AppendRune(b, r)
+}
+
+// special is the index of the first byte that can't simply be copied into a JSON string, or the length: a control
+// character, a quotation mark, a backslash, DEL, or one beyond ASCII, which appendRune knows more of. Eight bytes are
+// looked at together: of a word x, (x-n)&^x has the highest bit set of the first byte that is less than n, and perhaps
+// of later ones.
+func special(s []byte) int {
+	const ones, highest = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; len(s)-i >= 8; i += 8 {
+		x := binary.LittleEndian.Uint64(s[i:])
+		quote, backslash, del := x^ones*'"', x^ones*'\\', x^ones*0x7f
+		found := (x | (x-ones*0x20)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash | (del-ones)&^del) & highest
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
 		}
 	}
-	return append(b, '"')
+	for ; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			break
+		}
+	}
+	return i
 }
 
 // ErrLine is wrapped by every error of [ParseLine].

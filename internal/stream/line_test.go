@@ -157,3 +157,57 @@ func TestNoLine(t *testing.T) {
 		}
 	}
 }
+
+// slowQuoted is appendQuoted a rune at a time.
+func slowQuoted(b, s []byte) []byte {
+	b = append(b, '"')
+	for _, r := range string(s) {
+		b = appendRune(b, r)
+	}
+	return append(b, '"')
+}
+
+// FuzzQuoted: looking at eight bytes together finds what looking at each does.
+func FuzzQuoted(f *testing.F) {
+	for _, b := range awkward() {
+		f.Add(b)
+		f.Add(append([]byte("1234567"), b...))
+	}
+	f.Fuzz(func(t *testing.T, s []byte) {
+		if !utf8.Valid(s) {
+			t.Skip()
+		}
+		want := slowQuoted(nil, s)
+		if got := appendQuoted(nil, s); !bytes.Equal(got, want) {
+			t.Errorf("%q: %s, want %s", s, got, want)
+		}
+		if got := appendString(nil, string(s)); !bytes.Equal(got, want) {
+			t.Errorf("%q: %s, want %s", s, got, want)
+		}
+	})
+}
+
+func TestQuotedEveryByteEverywhere(t *testing.T) {
+	for c := range rune(0x3000) {
+		for at := range 18 {
+			s := []byte(strings.Repeat("x", at) + string(c) + strings.Repeat("y", 17-at))
+			if got, want := appendQuoted(nil, s), slowQuoted(nil, s); !bytes.Equal(got, want) {
+				t.Fatalf("%U at %d: %s, want %s", c, at, got, want)
+			}
+		}
+	}
+}
+
+func BenchmarkAppendLine(b *testing.B) {
+	r := sampleRecord()
+	r.Value = []byte(`{"event_id":"01JZW2BAW2MQMJTYF000000001","object_type":"email","metric":"sent","timestamp":1767225600,"data":{"delivery_id":"dgOE2gEAAZ00000001","identifiers":{"id":"42"},"subject":"` + strings.Repeat("x", 300) + `"}}`)
+	r.Headers = nil
+	for _, name := range []string{"event-type", "ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_subject", "content-type", "sluice-key", "X-CIO-Timestamp", "X-CIO-Signature"} {
+		r.Headers = append(r.Headers, Header{name, []byte("01JZW2BAW2MQMJTYF000000001")})
+	}
+	var line []byte
+	for b.Loop() {
+		line = AppendLine(line[:0], &r)
+	}
+	b.SetBytes(int64(len(line)))
+}

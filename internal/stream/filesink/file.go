@@ -32,6 +32,7 @@ type File struct {
 	member int64 // bytes of lines in the member that is open; without compression always 0
 	size   int64 // of the file at the last sync
 	packed bool
+	early  *earlySync
 }
 
 // Create makes a new file, readable by its owner only, and fails if there is one (os.ErrExist).
@@ -88,8 +89,11 @@ func newFile(path string, file *os.File, size int64) (*File, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	f.packed = pack != nil
-	var to output = plain{file}
+	f.early = newEarlySync(file)
+	var to output = plain{f.early}
 	if f.packed {
+		pack.to = f.early
+		pack.Reset(f.early)
 		to = &members{pack: pack}
 	}
 	f.begin(to)
@@ -136,7 +140,7 @@ func (f *File) sync(ctx context.Context) error {
 	if err != nil || at == f.size {
 		return err
 	}
-	if err := f.file.Sync(); err != nil {
+	if err := f.early.sync(); err != nil {
 		return err
 	}
 	f.size = at
@@ -157,7 +161,7 @@ func (f *File) State() (json.RawMessage, bool, error) {
 func (f *File) Close() error {
 	err := f.finish()
 	if err == nil {
-		err = f.file.Sync()
+		err = f.early.sync()
 	}
 	if err = errors.Join(err, f.file.Close()); err == nil {
 		err = syncFolder(f.path)
@@ -178,7 +182,9 @@ func (f *File) finish() error {
 			err = f.hand(ctx, true)
 		}
 	}
-	return errors.Join(err, f.end())
+	err = errors.Join(err, f.end())
+	f.early.end()
+	return err
 }
 
 // syncFolder keeps a file's name beyond the end of the machine.
