@@ -66,7 +66,7 @@ func (c *replayCmd) Validate() error {
 	if _, _, err := c.span(time.Now()); err != nil {
 		return err
 	}
-	if _, err := newTailTypes(c.types(), c.Unknown, false); err != nil {
+	if _, err := newTypeChoice(c.types(), c.Unknown, false); err != nil {
 		return err
 	}
 	if _, err := c.offsets(); err != nil {
@@ -118,7 +118,7 @@ func (c *replayCmd) Run(ctx context.Context, parsed *kong.Context, p *process) e
 	if _, err := config.Load(&c.Config, config.SourcesOf(parsed, p.environ)); err != nil {
 		return err
 	}
-	types, err := newTailTypes(c.types(), c.Unknown, false)
+	types, err := newTypeChoice(c.types(), c.Unknown, false)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (c *replayCmd) Run(ctx context.Context, parsed *kong.Context, p *process) e
 }
 
 // checkTypes warns of types that have no topic, or fails if one was named.
-func (c *replayCmd) checkTypes(ctx context.Context, chosen *tailTopics, p *process) error {
+func (c *replayCmd) checkTypes(ctx context.Context, chosen *topicChoice, p *process) error {
 	if !chosen.doubtful() {
 		return nil
 	}

@@ -24,7 +24,7 @@ const replayGrace = 10 * time.Second
 type replay struct {
 	c      *replayCmd
 	p      *process
-	chosen *tailTopics
+	chosen *topicChoice
 	goOn   string // the command that goes on
 	show   countedProgress
 	path   string // of the checkpoint; "": none
@@ -39,7 +39,7 @@ type replay struct {
 	shown replayShown
 }
 
-func newReplay(c *replayCmd, p *process, chosen *tailTopics, goOn string) *replay {
+func newReplay(c *replayCmd, p *process, chosen *topicChoice, goOn string) *replay {
 	r := &replay{c: c, p: p, chosen: chosen, goOn: goOn, show: newCountedProgress(p.stderr, replayShown{}.text(time.Time{}))}
 	if c.resumable() {
 		r.path = c.defaultCheckpoint()

@@ -61,7 +61,7 @@ Examples:
 
 // Validate refuses what can't be meant. Kong calls it.
 func (c *subscribeCmd) Validate() error {
-	if _, err := newTailTypes(c.Types, c.Unknown, false); err != nil {
+	if _, err := newTypeChoice(c.Types, c.Unknown, false); err != nil {
 		return err
 	}
 	if _, _, err := c.from(time.Now()); err != nil {
@@ -115,7 +115,7 @@ func (c *subscribeCmd) Run(ctx context.Context, parsed *kong.Context, p *process
 	if _, err := config.Load(&c.Config, config.SourcesOf(parsed, p.environ)); err != nil {
 		return err
 	}
-	types, err := newTailTypes(c.Types, c.Unknown, false)
+	types, err := newTypeChoice(c.Types, c.Unknown, false)
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ type delivery interface {
 }
 
 // options are the member's, but for the sink.
-func (c *subscribeCmd) options(chosen *tailTopics, stderr io.Writer) (group.Options, error) {
+func (c *subscribeCmd) options(chosen *topicChoice, stderr io.Writer) (group.Options, error) {
 	since, latest, err := c.from(time.Now())
 	if err != nil {
 		return group.Options{}, err

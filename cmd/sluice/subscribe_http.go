@@ -44,7 +44,7 @@ func (c *subscribeCmd) httpOptions(log *zap.Logger) httpsink.Options {
 	}
 }
 
-func (c *subscribeCmd) deadLetterTopic(chosen *tailTopics) string {
+func (c *subscribeCmd) deadLetterTopic(chosen *topicChoice) string {
 	if c.GroupDeadLetter != "" {
 		return c.GroupDeadLetter
 	}
@@ -52,7 +52,7 @@ func (c *subscribeCmd) deadLetterTopic(chosen *tailTopics) string {
 }
 
 // openHTTP makes sure that there is a key to sign with, and a topic for what is given up.
-func (c *subscribeCmd) openHTTP(ctx context.Context, chosen *tailTopics, log *zap.Logger) (*posted, error) {
+func (c *subscribeCmd) openHTTP(ctx context.Context, chosen *topicChoice, log *zap.Logger) (*posted, error) {
 	p := &posted{options: c.httpOptions(log), transport: sender.NewTransport(c.Concurrency)}
 	p.options.Transport = p.transport // connections last over rebalances
 	var err error

@@ -65,9 +65,9 @@ func TestSubscribePrints(t *testing.T) {
 // webhook is a handler that notes what it has answered 2xx.
 type webhook struct {
 	*httptest.Server
-	mu     sync.Mutex // guards the rest
-	ids    []string   // by ce_id, in the order of the answers
-	where  []postPlace    // of the same
+	mu     sync.Mutex  // guards the rest
+	ids    []string    // by ce_id, in the order of the answers
+	where  []postPlace // of the same
 	posted map[string]int
 }
 

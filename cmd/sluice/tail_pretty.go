@@ -19,7 +19,7 @@ import (
 // prettyEvents is the format for people. Everything that comes from outside has its control characters escaped, so that
 // a body can't command the terminal.
 type prettyEvents struct {
-	topics  *tailTopics
+	topics  *topicChoice
 	zone    *time.Location
 	colours bool
 	width   func() int // columns to cut to, 0: don't
