@@ -120,6 +120,12 @@ func (c *subscribeCmd) Run(ctx context.Context, parsed *kong.Context, p *process
 		return err
 	}
 	chosen := types.in(topicOptions(&c.Config))
+	if err := chosen.check(ctx, &c.Config, c.Follow, p.stderr); err != nil && !errors.Is(err, stream.ErrUnreachable) { // Kafka is waited for
+		if ctx.Err() != nil {
+			return nil // it was told to end
+		}
+		return err
+	}
 	o, err := c.options(chosen, p.stderr)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"sluice/internal/stream"
 	"sluice/internal/stream/deadletter"
 	"sluice/internal/stream/httpsink"
+	"sluice/publisher"
 )
 
 // posted posts events.
@@ -63,26 +64,35 @@ func (c *subscribeCmd) openHTTP(ctx context.Context, chosen *topicChoice, log *z
 		return p, nil
 	}
 	p.deadTopic = c.deadLetterTopic(chosen)
-	where := chosen.where
-	p.dead, err = deadletter.New(deadletter.Options{
-		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Topic: p.deadTopic, Create: where.Create,
-		Partitions: where.Partitions, Replication: where.Replication, Retention: where.Retention,
-		MaxMessageBytes: where.MaxMessageBytes, Log: log,
-	})
-	if err != nil {
+	if err := c.ensure(ctx, p.deadTopic, log); err != nil {
 		return nil, err
 	}
+	p.dead, err = deadletter.New(deadletter.Options{
+		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Topic: p.deadTopic, Log: log,
+	})
 	p.options.GiveUp = func(ctx context.Context, r *stream.Record, why httpsink.Reason) error {
 		return p.dead.Keep(ctx, r, slices.Concat(r.Headers, deadLetterHeaders(r, c.Group, why, time.Now())))
 	}
-	if err := p.dead.Ensure(ctx); err != nil {
-		p.close()
-		if errors.Is(err, deadletter.ErrNoTopic) {
-			err = fmt.Errorf("%w; create the topic, name another with --group-dead-letter, or post without end with --attempts 0", err)
-		}
-		return nil, err
+	return p, err
+}
+
+// ensure waits until the topic for what is given up is there, and creates it if it may. What can't be kept there would
+// hold the group up, so that this is found out before anything is posted.
+func (c *subscribeCmd) ensure(ctx context.Context, topic string, log *zap.Logger) error {
+	creator, err := publisher.NewCreator(publisher.Options{
+		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Topics: topicOptions(&c.Config),
+	})
+	if err != nil {
+		return err
 	}
-	return p, nil
+	defer creator.Close()
+	late := time.AfterFunc(3*time.Second, func() { log.Warn("waiting for Kafka, to see whether there is a topic " + topic) })
+	defer late.Stop()
+	err = creator.Ensure(ctx, topic, "")
+	if errors.Is(err, publisher.ErrNoTopic) {
+		err = fmt.Errorf("%w; create it, name another with --group-dead-letter, or post without end with --attempts 0", err)
+	}
+	return err
 }
 
 // deadLetterHeaders say why a record is a dead letter, and where it came from.
@@ -99,10 +109,10 @@ func deadLetterHeaders(r *stream.Record, group string, why httpsink.Reason, now 
 		{"sluice-time", now.UTC().Format(time.RFC3339Nano)},
 		{"sluice-group", group},
 		{"sluice-attempts", strconv.Itoa(why.Attempts)},
-		{"sluice-origin-topic", r.Topic},
-		{"sluice-origin-partition", strconv.Itoa(r.Partition)},
-		{"sluice-origin-offset", strconv.FormatInt(r.Offset, 10)},
-		{"sluice-origin-time", r.Time.UTC().Format(time.RFC3339Nano)},
+		{originTopicHeader, r.Topic},
+		{originPartitionHeader, strconv.Itoa(r.Partition)},
+		{originOffsetHeader, strconv.FormatInt(r.Offset, 10)},
+		{originTimeHeader, r.Time.UTC().Format(originTime)},
 	} {
 		headers = append(headers, stream.Header{Key: h[0], Value: []byte(h[1])})
 	}
