@@ -18,34 +18,32 @@ import (
 //   - It is killed after it has written. It goes on, finds its own name, is told by its journal that it has written, and
 //     gives. Where it finds "done" it has given already.
 //   - Two runs take the same delivery: the script runs alone, and the second one finds the first one's name.
-//   - A dead letter (Taking.DeadLetter) is kept already, so its reservation is a mark: done:<name>. A retry of the sender is
-//     a duplicate, however long it lasts, and a repair leaves it alone. It has the expiry of the mark that it replaces.
-//   - Anything else isn't kept yet, so its reservation is a lease: pending:<name>. A retry of the sender waits and is then
-//     told to come again, as with another instance's. It ends by itself, since nobody else could end it: then an instance
-//     may publish the delivery, and a run that goes on later takes it for kept.
+//   - What is kept as a dead letter stays kept, so its reservation is a mark: done:<name>. A retry of the sender is a
+//     duplicate, however long it lasts, and a repair leaves it alone. It has the expiry of the mark that it replaces.
+//   - What isn't kept yet has a lease for a reservation: pending:<name>. A retry of the sender waits and is then told to come
+//     again, as with another instance's. It ends by itself, since nobody else could end it: then an instance may publish
+//     the delivery, and a run that goes on later takes it for kept.
 //   - A confirm overwrites whatever is there: the delivery is kept, by whoever. Then Take finds "done".
 //   - Redis loses the key: Take sees nothing there and reserves it. A repair first is up to the caller.
 //
-// Every command may be sent again after its reply was lost: Take finds its own name, and Give finds "done".
+// Every command may be sent again after its reply was lost: Take finds its own name, and Give finds the mark.
 
 // Taking is a reservation.
 type Taking struct {
 	ID string // see [Identify]
 	// Name is the reservation's, of letters, digits, dots and dashes. The same one is given again by a run that goes on.
 	Name string
-	// DeadLetter: the delivery is kept on the dead-letter topic, and may be taken although it is marked so.
+	// Kept: the delivery is on the dead-letter topic, whether or not that is still remembered.
+	Kept bool
+	// DeadLetter: it is to be written there. Otherwise it is to be written to its own topic, also if it is marked as a dead
+	// letter.
 	DeadLetter bool
-	// Until is when the reservation ends, where nothing was there: a lease's end, or a mark's.
+	// Until is when the reservation ends, where nothing was there: a mark's end if Kept, else a lease's.
 	Until time.Time
 }
 
-// value is what the key holds meanwhile.
-func (t *Taking) value() string {
-	if t.DeadLetter {
-		return valueDonePrefix + t.Name
-	}
-	return valuePending + t.Name
-}
+func (t *Taking) lease() string { return valuePending + t.Name }
+func (t *Taking) mark() string  { return valueDonePrefix + t.Name }
 
 // TakeOutcome is what became of a [Taking].
 type TakeOutcome int
@@ -59,33 +57,38 @@ const (
 	TakenForeign                        // the key holds what no version of Sluice writes
 )
 
-// scriptTake reserves a key: ARGV are the value, the value that may be replaced besides, and the time in milliseconds where
-// nothing was there. It returns the value that stands in the way, or nothing.
+// scriptTake reserves a key: ARGV are the lease and the mark that stand for the reservation, the value that the mark may
+// replace, and what to put for how many milliseconds where nothing is. It returns the value that stands in the way, or
+// nothing.
 const scriptTake = `local v=redis.pcall('get',KEYS[1])
 if type(v)=='table' then return v end
-if v==ARGV[1] then return '' end
-if not v then redis.call('set',KEYS[1],ARGV[1],'px',ARGV[3]) return '' end
-if v~=ARGV[2] then return v end
+if v==ARGV[1] or v==ARGV[2] then return '' end
+if not v then redis.call('set',KEYS[1],ARGV[4],'px',ARGV[5]) return '' end
+if v~=ARGV[3] then return v end
 local left=redis.pcall('pttl',KEYS[1])
-if type(left)=='number' and left>0 then redis.call('set',KEYS[1],ARGV[1],'px',left)
-else redis.call('set',KEYS[1],ARGV[1],'px',ARGV[3]) end
+if type(left)~='number' then redis.call('set',KEYS[1],ARGV[2],'keepttl')
+elseif left<0 then redis.call('set',KEYS[1],ARGV[2])
+else redis.call('set',KEYS[1],ARGV[2],'px',math.max(left,1)) end
 return ''`
 
-// scriptGive puts the mark in the place of a reservation, or where nothing is. Whatever else is there is as good.
+// scriptGive puts the mark ARGV[3] in the place of a reservation, or where nothing is. Whatever else is there is as good.
 const scriptGive = `local v=redis.pcall('get',KEYS[1])
-if not v or v==ARGV[1] then redis.call('set',KEYS[1],ARGV[2],'px',ARGV[3]) end
+if not v or v==ARGV[1] or v==ARGV[2] then redis.call('set',KEYS[1],ARGV[3],'px',ARGV[4]) end
 return 1`
 
 // Take reserves deliveries and returns what became of each, in their order. It waits for Redis as [Marker.Mark] does, and
 // has the same errors.
 func (m *Marker) Take(ctx context.Context, takings []Taking) ([]TakeOutcome, error) {
 	return m.take(ctx, takings, func(ctx context.Context, t *Taking, key string) redis.Cmder {
-		replaced := ""
+		replaced, fresh := valueDoneDead, t.lease()
 		if t.DeadLetter {
-			replaced = valueDoneDead
+			replaced = ""
+		}
+		if t.Kept {
+			fresh = t.mark()
 		}
 		left := max(1, t.Until.Sub(m.now()).Milliseconds())
-		return redis.NewCmd(ctx, "eval", scriptTake, 1, key, t.value(), replaced, left)
+		return redis.NewCmd(ctx, "eval", scriptTake, 1, key, t.lease(), t.mark(), replaced, fresh, left)
 	})
 }
 
@@ -99,8 +102,12 @@ func (m *Marker) LookTaken(ctx context.Context, takings []Taking) ([]TakeOutcome
 // Give marks deliveries as kept that were taken and written, until the given time.
 func (m *Marker) Give(ctx context.Context, takings []Taking, until time.Time) error {
 	_, err := m.take(ctx, takings, func(ctx context.Context, t *Taking, key string) redis.Cmder {
+		mark := valueDone
+		if t.DeadLetter {
+			mark = valueDoneDead
+		}
 		left := max(1, until.Sub(m.now()).Milliseconds())
-		return redis.NewCmd(ctx, "eval", scriptGive, 1, key, t.value(), valueDone, left)
+		return redis.NewCmd(ctx, "eval", scriptGive, 1, key, t.lease(), t.mark(), mark, left)
 	})
 	return err
 }
@@ -157,14 +164,14 @@ func taken(t *Taking, cmd *redis.Cmd) (TakeOutcome, error) {
 	}
 	value, is := cmd.Val().(string)
 	switch {
-	case !is, value == "", value == t.value(), t.DeadLetter && value == valueDoneDead:
+	case !is, value == "", value == t.lease(), value == t.mark(), value == valueDoneDead && !t.DeadLetter:
 		return Taken, nil
 	}
 	switch readValue(value, "") {
 	case holdPending:
 		return TakenPending, nil
 	case holdDone:
-		if value != valueDone && t.DeadLetter {
+		if value != valueDone && t.Kept {
 			return TakenByOther, nil
 		}
 		return TakenKept, nil

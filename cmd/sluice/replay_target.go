@@ -86,7 +86,7 @@ func (r *replay) open(ctx context.Context) (stream.Sink, error) {
 	case r.c.ToTopic != "":
 		return r.openTopic(ctx)
 	case r.c.Reroute:
-		return nil, errors.New("--reroute isn't there yet")
+		return r.openReroute(ctx)
 	case r.c.ToHTTP != "":
 		return nil, errors.New("--to-http isn't there yet")
 	}

@@ -25,7 +25,7 @@ type takingSink struct {
 	stream.Resumable
 	marker *dedupe.Marker
 	// of says what a record reserves. ok is false for one that is written without.
-	of  func(*stream.Record) (t dedupe.Taking, ok bool)
+	of func(*stream.Record) (t dedupe.Taking, ok bool)
 	// as is what is written of a record; nil: the record itself.
 	as  func(*stream.Record) stream.Record
 	ttl time.Duration
