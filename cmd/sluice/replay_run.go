@@ -127,6 +127,9 @@ func (r *replay) build(ctx context.Context, sink stream.Sink) error {
 	r.flow = &stream.Flow{
 		Source: source, Filters: append([]stream.Filter{keep}, filters...), Sink: sink, Before: r.state.next(), Every: r.c.Every,
 	}
+	if r.c.ToHTTP != "" {
+		r.flow.Ahead = replayAhead
+	}
 	if r.path != "" {
 		r.flow.Checkpoint = r
 	}

@@ -31,20 +31,6 @@ type posted struct {
 	past httpsink.Counts
 }
 
-// checkHTTP refuses an address that can't be posted to.
-func (c *subscribeCmd) checkHTTP() error {
-	if err := c.httpOptions(zap.NewNop()).Check(); err != nil {
-		return fmt.Errorf("--http: %w", err)
-	}
-	return nil
-}
-
-func (c *subscribeCmd) httpOptions(log *zap.Logger) httpsink.Options {
-	return httpsink.Options{
-		URL: c.HTTP, Concurrency: c.Concurrency, Timeout: c.Timeout, Attempts: c.Attempts, MaxWait: c.MaxWait, Log: log,
-	}
-}
-
 func (c *subscribeCmd) deadLetterTopic(chosen *topicChoice) string {
 	if c.GroupDeadLetter != "" {
 		return c.GroupDeadLetter
@@ -54,13 +40,13 @@ func (c *subscribeCmd) deadLetterTopic(chosen *topicChoice) string {
 
 // openHTTP makes sure that there is a key to sign with, and a topic for what is given up.
 func (c *subscribeCmd) openHTTP(ctx context.Context, chosen *topicChoice, log *zap.Logger) (*posted, error) {
-	p := &posted{options: c.httpOptions(log), transport: sender.NewTransport(c.Concurrency)}
+	p := &posted{options: c.Posts.options(c.HTTP, log), transport: sender.NewTransport(c.Posts.Concurrency)}
 	p.options.Transport = p.transport // connections last over rebalances
 	var err error
-	if _, p.options.SigningKey, err = signingKey(&c.Config, c.SignWith); err != nil {
+	if _, p.options.SigningKey, err = signingKey(&c.Config, c.Posts.SignWith); err != nil {
 		return nil, err
 	}
-	if c.Attempts == 0 {
+	if c.Posts.Attempts == 0 {
 		return p, nil
 	}
 	p.deadTopic = c.deadLetterTopic(chosen)
