@@ -65,7 +65,7 @@ func (c *subscribeCmd) Validate() error {
 	}
 	switch {
 	case c.Group == "":
-		return errors.New("--group: want a name")
+		return errors.New("--group: want the name of a consumer group")
 	case c.Count < 0:
 		return fmt.Errorf("--count: want 0 or more, got %d", c.Count)
 	case c.Rate < 0 || math.IsNaN(c.Rate) || math.IsInf(c.Rate, 0):
