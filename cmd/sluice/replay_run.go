@@ -32,6 +32,7 @@ type replay struct {
 	flow   *stream.Flow
 
 	earlier replayCounts // of earlier runs, up to the checkpoint
+	reroute *reroute     // nil without --reroute
 	counts  replayCounts // of this run, what filters couldn't judge
 	missing []replayMissing
 
@@ -56,6 +57,11 @@ func (r *replay) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.earlier = r.state.Counts
+	if r.c.Reroute {
+		if r.reroute, err = r.newReroute(); err != nil {
+			return err
+		}
+	}
 	sink, err := r.target(ctx)
 	if err != nil {
 		return err
@@ -114,9 +120,15 @@ func (r *replay) build(ctx context.Context, sink stream.Sink) error {
 	if err != nil {
 		return err
 	}
+	if r.reroute != nil {
+		filters = append(filters, r.reroute.wanted)
+	}
 	keep := func(x *stream.Record) (bool, error) { return r.chosen.keep(x), nil }
 	r.flow = &stream.Flow{
 		Source: source, Filters: append([]stream.Filter{keep}, filters...), Sink: sink, Before: r.state.next(), Every: r.c.Every,
+	}
+	if r.c.ToHTTP != "" {
+		r.flow.Ahead = replayAhead
 	}
 	if r.path != "" {
 		r.flow.Checkpoint = r
@@ -134,6 +146,9 @@ func (r *replay) total() replayCounts {
 	t.Read += now.Read
 	t.Written += now.Wanted
 	t.Bytes += now.Bytes
+	if r.reroute != nil {
+		t.Reroute = t.Reroute.add(r.reroute.told())
+	}
 	t.NotJSON += r.counts.NotJSON
 	t.Failed += r.counts.Failed
 	if t.Failure == "" {

@@ -77,7 +77,7 @@ func removeProgress(checkpoint string) error {
 
 // newTopicTarget opens a sink; o's Topic and Ensure may be nil: then each record goes to the topic of its type, as type
 // tells it.
-func newTopicTarget(ctx context.Context, c *config.Config, o topicsink.Options, typeOf func(*stream.Record) (string, error)) (stream.Sink, error) {
+func newTopicTarget(ctx context.Context, c *config.Config, o topicsink.Options, typeOf func(*stream.Record) (string, error)) (stream.Resumable, error) {
 	creator, err := publisher.NewCreator(publisher.Options{Brokers: c.KafkaBrokers, Connect: connection(c), Topics: topicOptions(c)})
 	if err != nil {
 		return nil, err

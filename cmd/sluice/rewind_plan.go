@@ -162,7 +162,7 @@ func (c *rewindCmd) execute(ctx context.Context, admin *groups.Admin, plan *rewi
 		}
 		return nil
 	}
-	name := fmt.Sprintf("rewind-%s-%s.json", fileName(headOf(plan.Group, 100)), time.Now().UTC().Format("20060102T150405.000Z"))
+	name := fmt.Sprintf("rewind-%s-%s.json", fileName(plan.Group), time.Now().UTC().Format("20060102T150405.000Z"))
 	if c.Save != nil {
 		name = *c.Save
 	}

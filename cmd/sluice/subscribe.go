@@ -30,13 +30,9 @@ type subscribeCmd struct {
 	Group string `required:"" short:"g" placeholder:"GROUP" help:"Consumer group. Its members share the partitions, and each goes on where the group has got to."`
 	From  string `default:"earliest" placeholder:"earliest|latest|TIME" help:"Where a group begins in topics that it hasn't read yet: with the oldest event, with what arrives from now on, or with the first event of a time, as 2026-01-31T15:04:05Z, 2026-01-31 (midnight UTC), or 10m, 2h, 7d ago."`
 
-	HTTP            string        `name:"http" placeholder:"URL" help:"Post each event's body there, signed as Customer.io signs. Unless given, events are printed."`
-	SignWith        string        `placeholder:"NAME" help:"Which of the signing keys to sign with. The first, unless given."`
-	Concurrency     int           `default:"8" placeholder:"N" help:"Most posts under way. Events with the same topic and key are never posted side by side."`
-	Timeout         time.Duration `default:"10s" help:"How long a post waits for its answer."`
-	Attempts        int           `default:"20" placeholder:"N" help:"How often an event is posted before it goes to the dead-letter topic; 0: without end."`
-	MaxWait         time.Duration `default:"1m" help:"Longest pause between two attempts. The first pause is half a second at most, and each next one may be twice as long."`
-	GroupDeadLetter string        `name:"group-dead-letter" placeholder:"TOPIC" help:"Where events go that the handler didn't take. dead-letter-topic with _GROUP added, unless given."`
+	HTTP            string    `name:"http" placeholder:"URL" help:"Post each event's body there, signed as Customer.io signs. Unless given, events are printed."`
+	Posts           postFlags `embed:""`
+	GroupDeadLetter string    `name:"group-dead-letter" placeholder:"TOPIC" help:"Where events go that are given up. dead-letter-topic with _GROUP added, unless given."`
 
 	Output string `short:"o" enum:"json,raw" default:"json" placeholder:"json|raw" help:"What to print: a record line of JSON, or the body alone."`
 
@@ -69,32 +65,21 @@ func (c *subscribeCmd) Validate() error {
 	}
 	switch {
 	case c.Group == "":
-		return errors.New("--group: want a name")
-	case c.Concurrency < 1:
-		return fmt.Errorf("--concurrency: want at least 1, got %d", c.Concurrency)
-	case c.Timeout <= 0 || c.Timeout > maxPostTimeout:
-		return fmt.Errorf("--timeout: want up to %s, got %s", maxPostTimeout, c.Timeout)
-	case c.MaxWait <= 0:
-		return errors.New("--max-wait: want more than 0")
-	case c.Attempts < 0:
-		return fmt.Errorf("--attempts: want 0 or more, got %d", c.Attempts)
+		return errors.New("--group: want the name of a consumer group")
 	case c.Count < 0:
 		return fmt.Errorf("--count: want 0 or more, got %d", c.Count)
 	case c.Rate < 0 || math.IsNaN(c.Rate) || math.IsInf(c.Rate, 0):
 		return fmt.Errorf("--rate: want 0 or more, got %v", c.Rate)
 	case c.Session < time.Second:
 		return fmt.Errorf("--session: want at least 1s, got %s", c.Session)
-	case c.HTTP == "" && (c.SignWith != "" || c.GroupDeadLetter != ""):
+	case c.HTTP == "" && (c.Posts.SignWith != "" || c.GroupDeadLetter != ""):
 		return errors.New("--sign-with and --group-dead-letter are for --http")
 	}
 	if c.HTTP == "" {
 		return nil
 	}
-	return c.checkHTTP()
+	return errors.Join(c.Posts.check(), c.Posts.checkURL("--http", c.HTTP))
 }
-
-// maxPostTimeout keeps a rebalance, which waits for posts under way, within bounds.
-const maxPostTimeout = 5 * time.Minute
 
 // from is where to begin in what the group hasn't read.
 func (c *subscribeCmd) from(now time.Time) (since time.Time, latest bool, err error) {
@@ -120,6 +105,12 @@ func (c *subscribeCmd) Run(ctx context.Context, parsed *kong.Context, p *process
 		return err
 	}
 	chosen := types.in(topicOptions(&c.Config))
+	if err := chosen.check(ctx, &c.Config, c.Follow, p.stderr); err != nil && !errors.Is(err, stream.ErrUnreachable) { // Kafka is waited for
+		if ctx.Err() != nil {
+			return nil // it was told to end
+		}
+		return err
+	}
 	o, err := c.options(chosen, p.stderr)
 	if err != nil {
 		return err
@@ -140,7 +131,7 @@ func (c *subscribeCmd) Run(ctx context.Context, parsed *kong.Context, p *process
 			return explainUnreachable(err)
 		}
 		defer posts.close()
-		o.Settle = c.Timeout + time.Second
+		o.Settle = c.Posts.Timeout + time.Second
 		to = posts
 	}
 	o.Sink = to.sink
@@ -176,7 +167,7 @@ func (c *subscribeCmd) options(chosen *topicChoice, stderr io.Writer) (group.Opt
 		Count:   c.Count, CaughtUp: !c.Follow, Session: c.Session, Log: noticesTo(stderr),
 	}
 	o.Topics, o.Match = chosen.topics()
-	if c.HTTP != "" && c.Attempts > 0 {
+	if c.HTTP != "" && c.Posts.Attempts > 0 {
 		dead := c.deadLetterTopic(chosen)
 		if slices.Contains(o.Topics, dead) || o.Match != nil && o.Match(dead) {
 			return o, fmt.Errorf("--group-dead-letter=%s: it is among the topics to read, so that what fails would come again without end", dead)

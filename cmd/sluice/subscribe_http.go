@@ -16,6 +16,7 @@ import (
 	"sluice/internal/stream"
 	"sluice/internal/stream/deadletter"
 	"sluice/internal/stream/httpsink"
+	"sluice/publisher"
 )
 
 // posted posts events.
@@ -30,20 +31,6 @@ type posted struct {
 	past httpsink.Counts
 }
 
-// checkHTTP refuses an address that can't be posted to.
-func (c *subscribeCmd) checkHTTP() error {
-	if err := c.httpOptions(zap.NewNop()).Check(); err != nil {
-		return fmt.Errorf("--http: %w", err)
-	}
-	return nil
-}
-
-func (c *subscribeCmd) httpOptions(log *zap.Logger) httpsink.Options {
-	return httpsink.Options{
-		URL: c.HTTP, Concurrency: c.Concurrency, Timeout: c.Timeout, Attempts: c.Attempts, MaxWait: c.MaxWait, Log: log,
-	}
-}
-
 func (c *subscribeCmd) deadLetterTopic(chosen *topicChoice) string {
 	if c.GroupDeadLetter != "" {
 		return c.GroupDeadLetter
@@ -53,36 +40,45 @@ func (c *subscribeCmd) deadLetterTopic(chosen *topicChoice) string {
 
 // openHTTP makes sure that there is a key to sign with, and a topic for what is given up.
 func (c *subscribeCmd) openHTTP(ctx context.Context, chosen *topicChoice, log *zap.Logger) (*posted, error) {
-	p := &posted{options: c.httpOptions(log), transport: sender.NewTransport(c.Concurrency)}
+	p := &posted{options: c.Posts.options(c.HTTP, log), transport: sender.NewTransport(c.Posts.Concurrency)}
 	p.options.Transport = p.transport // connections last over rebalances
 	var err error
-	if _, p.options.SigningKey, err = signingKey(&c.Config, c.SignWith); err != nil {
+	if _, p.options.SigningKey, err = signingKey(&c.Config, c.Posts.SignWith); err != nil {
 		return nil, err
 	}
-	if c.Attempts == 0 {
+	if c.Posts.Attempts == 0 {
 		return p, nil
 	}
 	p.deadTopic = c.deadLetterTopic(chosen)
-	where := chosen.where
-	p.dead, err = deadletter.New(deadletter.Options{
-		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Topic: p.deadTopic, Create: where.Create,
-		Partitions: where.Partitions, Replication: where.Replication, Retention: where.Retention,
-		MaxMessageBytes: where.MaxMessageBytes, Log: log,
-	})
-	if err != nil {
+	if err := c.ensure(ctx, p.deadTopic, log); err != nil {
 		return nil, err
 	}
+	p.dead, err = deadletter.New(deadletter.Options{
+		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Topic: p.deadTopic, Log: log,
+	})
 	p.options.GiveUp = func(ctx context.Context, r *stream.Record, why httpsink.Reason) error {
 		return p.dead.Keep(ctx, r, slices.Concat(r.Headers, deadLetterHeaders(r, c.Group, why, time.Now())))
 	}
-	if err := p.dead.Ensure(ctx); err != nil {
-		p.close()
-		if errors.Is(err, deadletter.ErrNoTopic) {
-			err = fmt.Errorf("%w; create the topic, name another with --group-dead-letter, or post without end with --attempts 0", err)
-		}
-		return nil, err
+	return p, err
+}
+
+// ensure waits until the topic for what is given up is there, and creates it if it may. What can't be kept there would
+// hold the group up, so that this is found out before anything is posted.
+func (c *subscribeCmd) ensure(ctx context.Context, topic string, log *zap.Logger) error {
+	creator, err := publisher.NewCreator(publisher.Options{
+		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Topics: topicOptions(&c.Config),
+	})
+	if err != nil {
+		return err
 	}
-	return p, nil
+	defer creator.Close()
+	late := time.AfterFunc(3*time.Second, func() { log.Warn("waiting for Kafka, to see whether there is a topic " + topic) })
+	defer late.Stop()
+	err = creator.Ensure(ctx, topic, "")
+	if errors.Is(err, publisher.ErrNoTopic) {
+		err = fmt.Errorf("%w; create it, name another with --group-dead-letter, or post without end with --attempts 0", err)
+	}
+	return err
 }
 
 // deadLetterHeaders say why a record is a dead letter, and where it came from.
@@ -99,10 +95,10 @@ func deadLetterHeaders(r *stream.Record, group string, why httpsink.Reason, now 
 		{"sluice-time", now.UTC().Format(time.RFC3339Nano)},
 		{"sluice-group", group},
 		{"sluice-attempts", strconv.Itoa(why.Attempts)},
-		{"sluice-origin-topic", r.Topic},
-		{"sluice-origin-partition", strconv.Itoa(r.Partition)},
-		{"sluice-origin-offset", strconv.FormatInt(r.Offset, 10)},
-		{"sluice-origin-time", r.Time.UTC().Format(time.RFC3339Nano)},
+		{originTopicHeader, r.Topic},
+		{originPartitionHeader, strconv.Itoa(r.Partition)},
+		{originOffsetHeader, strconv.FormatInt(r.Offset, 10)},
+		{originTimeHeader, r.Time.UTC().Format(originTime)},
 	} {
 		headers = append(headers, stream.Header{Key: h[0], Value: []byte(h[1])})
 	}

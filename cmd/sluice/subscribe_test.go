@@ -58,6 +58,7 @@ func TestSubscribePrints(t *testing.T) {
 		write("2", "email_sent", "fax_sent")
 		expect("--no-follow --unknown", "1fax_sent", "2email_sent", "2fax_sent") // not the group's dead letters
 		expect("-n 1 dead-letter", "1dead_letter")
+		expect("-n 1 dead-letter:g", "1dead_letter_g")
 		expect("--no-follow --from latest email_opened push_sent")
 	})
 }
@@ -106,7 +107,7 @@ func newWebhook(t *testing.T, key string, judge func(id string, post int) int) *
 			h.mu.Lock()
 			h.ids = append(h.ids, id)
 			h.where = append(h.where, postPlace{
-				r.Header.Get("Sluice-Topic"), r.Header.Get("Sluice-Partition"), strings.SplitN(id, "-", 2)[0], r.Header.Get("Sluice-Offset"),
+				r.Header.Get("Sluice-Topic"), r.Header.Get("Sluice-Partition"), strings.Split(id, "-")[0], r.Header.Get("Sluice-Offset"),
 			})
 			h.mu.Unlock()
 		}
@@ -182,7 +183,7 @@ func TestSubscribeNeedsItsDeadLetterTopic(t *testing.T) {
 	h := newWebhook(t, webhookKey, nil)
 	environ := tailSettings(env, "SLUICE_SIGNING_KEYS="+webhookKey, "SLUICE_CREATE_TOPICS=false")
 	code, _, said := subscribeOnce(t, environ, "--group", "g", "--http", h.URL, "--no-follow")
-	if code != exitFailure || !strings.Contains(said, "dead_letter_g doesn't exist, and creating topics is switched off; create the topic, name another with --group-dead-letter") {
+	if code != exitFailure || !strings.Contains(said, "dead_letter_g: creating topics is switched off; create it, name another with --group-dead-letter") {
 		t.Errorf("code %d, %q", code, said)
 	}
 	code, _, said = subscribeOnce(t, environ, "--group", "g", "--http", h.URL, "--no-follow", "--attempts", "0")

@@ -51,7 +51,7 @@ func (f *prettyEvents) append(b []byte, r *stream.Record) []byte {
 		{"  " + padTo(key, keyColumn) + "  " + cmp.Or(terminalSafe(r.Header("ce_id")), "-"), 0},
 		{"  " + f.placeOf(r, eventType), text.Faint},
 	}
-	if r.Topic == f.topics.where.DeadLetter {
+	if r.Topic == f.topics.where.DeadLetter || f.topics.ofGroup(r.Topic) {
 		parts = append(parts, tailPart{"  " + deadLetterText(r), text.FgRed})
 	}
 	if summary := dataSummary(r.Value); summary != "" {

@@ -19,6 +19,9 @@ import (
 // deadLetterArgument stands for the dead letters where event types are named.
 const deadLetterArgument = "dead-letter"
 
+// groupDeadLetters, with a consumer group's name behind it, stands for what the group's handler didn't take.
+const groupDeadLetters = deadLetterArgument + ":"
+
 // eventTypeHeader names the event type on every record of one.
 const eventTypeHeader = "event-type"
 
@@ -29,6 +32,7 @@ type typeChoice struct {
 	documented  bool     // all documented types
 	unknown     bool     // all that aren't
 	deadLetters bool
+	groups      []string // whose dead letters were chosen
 }
 
 func newTypeChoice(args []string, unknown, deadLetters bool) (*typeChoice, error) {
@@ -37,6 +41,8 @@ func newTypeChoice(args []string, unknown, deadLetters bool) (*typeChoice, error
 		switch {
 		case arg == deadLetterArgument:
 			t.deadLetters = true
+		case strings.HasPrefix(arg, groupDeadLetters) && arg != groupDeadLetters:
+			t.groups = append(t.groups, strings.TrimPrefix(arg, groupDeadLetters))
 		case strings.ContainsAny(arg, `*?[\`):
 			if _, err := path.Match(arg, ""); err != nil {
 				return nil, fmt.Errorf("pattern %q: %w", arg, err)
@@ -82,6 +88,9 @@ type topicChoice struct {
 func (t *topicChoice) topics() (names []string, match func(string) bool) {
 	if t.deadLetters {
 		names = append(names, t.where.DeadLetter)
+	}
+	for _, group := range t.groups {
+		names = append(names, t.where.DeadLetterOf(group))
 	}
 	if t.onlyDeadLetters() {
 		return names, nil
@@ -136,7 +145,15 @@ func (t *topicChoice) keep(r *stream.Record) bool {
 	if r.Topic == t.where.DeadLetter {
 		return t.deadLetters
 	}
+	if t.ofGroup(r.Topic) {
+		return true
+	}
 	return t.has(t.eventType(r))
+}
+
+// ofGroup reports whether a topic is for the dead letters of a chosen group.
+func (t *topicChoice) ofGroup(topic string) bool {
+	return slices.ContainsFunc(t.groups, func(group string) bool { return topic == t.where.DeadLetterOf(group) })
 }
 
 // doubtful reports whether it has to be seen in the cluster if what was chosen exists.

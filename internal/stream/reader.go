@@ -42,7 +42,7 @@ func (r *Reader) Behind() (offsets int64, known bool) {
 // deleted and created again is read from its beginning; if, within half a second, it has also been filled again beyond
 // the place reached, that isn't noticed.
 //
-// Memory: 32 MiB of fetched records during the merge and 8 MiB a broker otherwise, but at least one batch a partition.
+// Memory: 32 MiB of fetched records during the merge and 16 MiB a broker otherwise, but at least one batch a partition.
 func (r *Reader) Run(ctx context.Context, give func(Record) error) error {
 	c, err := dialCluster(ctx, r.opts.Brokers, r.opts.Connect)
 	if err != nil {

@@ -43,6 +43,7 @@ type run struct {
 
 	assigned    map[Partition]int64 // those of Options.Assigned that haven't been seen yet
 	behind      *atomic.Int64       // nil: not wanted
+	live        []Record            // fetched beyond the backlog, and not yet given out
 	merging     bool
 	last        *last     // nil without Options.Last
 	further     *further  // nil but in [Reader.RunFrom]
@@ -102,10 +103,25 @@ func (r *run) read(ctx context.Context) error {
 			}
 			r.start(ctx, now)
 		}
+		if err := r.giveLive(); err != nil {
+			return err
+		}
 		if err := r.await(ctx, now, more); err != nil {
 			return err
 		}
 	}
+}
+
+// giveLive gives out what was fetched beyond the backlog. The next fetch is under way meanwhile.
+func (r *run) giveLive() error {
+	for i := range r.live {
+		if err := r.deliver(&r.live[i]); err != nil {
+			return err
+		}
+	}
+	r.live = nil
+	r.tellBehind()
+	return nil
 }
 
 // begin asks which topics there are.
@@ -359,12 +375,7 @@ func (r *run) take(id int32, got []taken, now time.Time) error {
 		r.starving(id, got, now)
 	}
 	slices.SortFunc(live, func(a, b Record) int { return compare(&a, &b) })
-	for i := range live {
-		if err := r.deliver(&live[i]); err != nil {
-			return err
-		}
-	}
-	r.tellBehind()
+	r.live = append(r.live, live...)
 	return nil
 }
 

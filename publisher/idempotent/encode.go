@@ -49,11 +49,37 @@ func nextSequence(seq int32, n int) int32 {
 // by its size as the Produce request wants it. All records carry the time at:
 // a broker forgets a producer whose records are old, whenever they arrive.
 func encodeBatch(records []*Record, s stamp, at time.Time) []byte {
+	return appendBatch(make([]byte, 0, batchSize(records)), records, s, at)
+}
+
+// batchSize is the most bytes that a batch of the records takes.
+func batchSize(records []*Record) int {
 	size := sizePrefix + batchHeader
 	for _, r := range records {
 		size += r.size
 	}
-	b := make([]byte, sizePrefix+batchHeader, size)
+	return size
+}
+
+// encode is encodeBatch into a buffer of a batch that was sent once and acknowledged: nothing reads that any more.
+func (p *Producer) encode(records []*Record, s stamp, at time.Time) []byte {
+	if used, is := p.buffers.Get().(*[]byte); is && cap(*used) >= batchSize(records) {
+		return appendBatch((*used)[:0], records, s, at)
+	}
+	return encodeBatch(records, s, at)
+}
+
+// reuse takes back the buffer of an acknowledged batch, unless an earlier attempt may still be under way from it.
+func (p *Producer) reuse(b *batch) {
+	if !b.ambiguous && !b.restored {
+		p.buffers.Put(&b.encoded)
+	}
+}
+
+// appendBatch appends an encoded batch to an empty buffer.
+func appendBatch(b []byte, records []*Record, s stamp, at time.Time) []byte {
+	var head [sizePrefix + batchHeader]byte
+	b = append(b, head[:]...)
 	for i, r := range records {
 		b = appendRecord(b, r, int64(i))
 	}

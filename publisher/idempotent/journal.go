@@ -57,7 +57,7 @@ func (p *Producer) writeDown(fresh []*partition, at time.Time) bool {
 	additions := make([]spool.Addition, len(fresh))
 	p.mu.Lock()
 	for i, pt := range fresh {
-		additions[i].Payload = encodePayload(pt)
+		additions[i].Payload, additions[i].Rest = encodeHead(pt), pt.batch.encoded
 		for _, r := range pt.batch.records {
 			if r.entry == nil {
 				continue
@@ -200,8 +200,11 @@ var ErrPayload = errors.New("not a batch that was written down")
 // batch as it is sent. Texts have their length before them, as a uvarint, and numbers are big-endian.
 const payloadVersion = 1
 
-func encodePayload(pt *partition) []byte {
-	size := 32 + len(pt.topic) + len(pt.batch.cluster) + len(pt.batch.encoded)
+func encodePayload(pt *partition) []byte { return append(encodeHead(pt), pt.batch.encoded...) }
+
+// encodeHead is the payload but for the batch.
+func encodeHead(pt *partition) []byte {
+	size := 32 + len(pt.topic) + len(pt.batch.cluster)
 	for _, r := range pt.batch.records {
 		size += binary.MaxVarintLen16 + len(r.Tag)
 	}
@@ -214,7 +217,7 @@ func encodePayload(pt *partition) []byte {
 	for _, r := range pt.batch.records {
 		text(r.Tag)
 	}
-	return append(b, pt.batch.encoded...)
+	return b
 }
 
 // ParseEntry reads what a producer has written into its journal. The error wraps [ErrPayload].

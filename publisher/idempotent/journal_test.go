@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -37,7 +38,7 @@ func (m *memory) Append(_ time.Time, additions ...spool.Addition) (uint64, error
 	m.flush()
 	first := m.next
 	for _, a := range additions {
-		m.entries[m.next] = a.Payload
+		m.entries[m.next] = slices.Concat(a.Payload, a.Rest)
 		m.next++
 		for _, n := range a.Supersedes {
 			delete(m.entries, n)

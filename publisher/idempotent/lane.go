@@ -122,7 +122,7 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 	for _, pt := range parts {
 		b := pt.batch
 		if b.encoded == nil {
-			b.encoded = encodeBatch(b.records, b.stamp, started)
+			b.encoded = p.encode(b.records, b.stamp, started)
 			fresh = append(fresh, pt)
 		}
 		req.Add(pt.topic, pt.id, b.encoded)
@@ -223,6 +223,7 @@ func (p *Producer) judged(pt *partition, code kafka.Error, now time.Time) (out s
 	b := pt.batch
 	v := judge(code)
 	if v == kept {
+		p.reuse(b)
 		return pt.keep()
 	}
 	p.metrics.errors.WithLabelValues(codeLabel(code)).Inc()

@@ -84,6 +84,7 @@ type Producer struct {
 	wg      sync.WaitGroup
 	refresh chan struct{}                 // has room for one
 	view    atomic.Pointer[view]          // what Topic and State read
+	buffers sync.Pool                     // of *[]byte, for encoded batches
 	waiting atomic.Int64                  // records not yet settled
 	relied  atomic.Int64                  // those of them that are in the journal for whoever handed them over
 	ctx     context.Context               //nolint:containedctx // ends the lanes; they are started on demand

@@ -4,48 +4,34 @@
 // [Topic.Keep] has returned. Within a process no record is there twice; a process that is killed between the append and
 // the commit of the origin leaves a second one behind, with the same origin in its headers.
 //
-// The package decides neither what is given up nor what is noted about it.
+// The package creates no topic, and decides neither what is given up nor what is noted about it.
 package deadletter
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"time"
 
 	kafka "github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol/createtopics"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"sluice/internal/stream"
 	"sluice/publisher/connect"
 	"sluice/publisher/idempotent"
-	"sluice/publisher/wire"
 )
 
-// Options say which topic it is, and what it is to be like if it has to be created.
+// Options say which topic it is. It has to be there, or be about to be.
 type Options struct {
 	Brokers []string // required, host:port
 	Connect connect.Options
-	Topic   string // required
-
-	Create                  bool
-	Partitions, Replication int           // -1: the brokers' defaults
-	Retention               time.Duration // negative: for ever
-	MaxMessageBytes         int           // the topic's max.message.bytes; 0: the brokers' default
-
-	Log *zap.Logger // required
+	Topic   string      // required
+	Log     *zap.Logger // required
 }
-
-// ErrNoTopic says that the topic doesn't exist and can't be created.
-var ErrNoTopic = errors.New("no topic for dead letters")
 
 // Topic keeps records. Its methods are safe for concurrent use.
 type Topic struct {
-	opts      Options
-	log       *zap.Logger
+	name      string
 	end       context.CancelFunc
 	transport *kafka.Transport
 	prod      *idempotent.Producer
@@ -76,89 +62,45 @@ func New(o Options) (*Topic, error) {
 		return nil, err
 	}
 	prod.Watch(o.Topic)
-	return &Topic{opts: o, log: o.Log, end: end, transport: transport, prod: prod}, nil
+	return &Topic{name: o.Topic, end: end, transport: transport, prod: prod}, nil
 }
 
-// Ensure waits until the topic is there, and creates it if it may. Brokers that don't answer are waited for, which the log
-// is told once. Errors are ctx's, a broker's refusal, or wrap [ErrNoTopic].
-func (t *Topic) Ensure(ctx context.Context) error {
-	began, told, created := time.Now(), false, false
+// Keep appends the record's key and value with the headers, and returns when all in-sync replicas have it. Brokers that
+// don't answer are waited for until ctx ends. With an error the record isn't there, unless it is
+// [idempotent.ErrUnresolved].
+func (t *Topic) Keep(ctx context.Context, r *stream.Record, headers []stream.Header) error {
+	partitions, err := t.partitions(ctx)
+	if err != nil {
+		return err
+	}
+	x := &idempotent.Record{Key: r.Key, Value: r.Value}
+	for _, h := range headers {
+		x.Headers = append(x.Headers, idempotent.Header{Key: h.Key, Value: string(h.Value), Null: h.Value == nil})
+	}
+	if err := t.prod.Produce(ctx, t.name, partitionOf(r.Key, partitions), x); err != nil {
+		return fmt.Errorf("keeping it on %s: %w", t.name, err)
+	}
+	return nil
+}
+
+// partitions waits until brokers have told how many there are.
+func (t *Topic) partitions(ctx context.Context) (int, error) {
 	for {
 		changed := t.prod.Changed()
-		now, _ := t.prod.Topic(t.opts.Topic)
+		now, _ := t.prod.Topic(t.name)
 		switch {
 		case now.Partitions > 0:
-			return nil
+			return now.Partitions, nil
 		case errors.Is(now.Err, kafka.TopicAuthorizationFailed), errors.Is(now.Err, kafka.InvalidTopic):
-			return fmt.Errorf("topic %s: %w", t.opts.Topic, now.Err)
-		case now.Missing && !created:
-			if err := t.create(ctx); err != nil {
-				return err
-			}
-			created = true
-		}
-		if state := t.prod.State(); !told && !state.Up && time.Since(began) > 3*time.Second {
-			told = true
-			t.log.Warn("Kafka doesn't answer; waiting", zap.Error(state.Err))
+			return 0, fmt.Errorf("topic %s: %w", t.name, now.Err)
 		}
 		t.prod.Refresh()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, fmt.Errorf("waiting for topic %s: %w", t.name, ctx.Err())
 		}
 	}
-}
-
-func (t *Topic) create(ctx context.Context) error {
-	if !t.opts.Create {
-		return fmt.Errorf("%w: %s doesn't exist, and creating topics is switched off", ErrNoTopic, t.opts.Topic)
-	}
-	topic := createtopics.RequestTopic{
-		Name: t.opts.Topic, NumPartitions: int32(t.opts.Partitions), ReplicationFactor: int16(t.opts.Replication),
-		Configs: []createtopics.RequestConfig{{Name: "retention.ms", Value: strconv.FormatInt(max(t.opts.Retention.Milliseconds(), -1), 10)}},
-	}
-	if t.opts.MaxMessageBytes > 0 {
-		topic.Configs = append(topic.Configs, createtopics.RequestConfig{Name: "max.message.bytes", Value: strconv.Itoa(t.opts.MaxMessageBytes)})
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	res, err := wire.Call[*createtopics.Response](ctx, t.transport, kafka.TCP(t.opts.Brokers...), &createtopics.Request{
-		Topics: []createtopics.RequestTopic{topic}, TimeoutMs: 3000,
-	})
-	if err != nil {
-		return fmt.Errorf("creating topic %s: %w", t.opts.Topic, err)
-	}
-	for _, x := range res.Topics {
-		if x.ErrorCode != 0 {
-			err = fmt.Errorf("%s (%w)", x.ErrorMessage, kafka.Error(x.ErrorCode))
-		}
-	}
-	switch {
-	case err == nil:
-		t.log.Info("topic " + t.opts.Topic + " created for dead letters")
-		return nil
-	case errors.Is(err, kafka.TopicAlreadyExists): // somebody was quicker
-		return nil
-	}
-	return fmt.Errorf("%w: creating %s: %w", ErrNoTopic, t.opts.Topic, err)
-}
-
-// Keep appends the record's key and value with the headers, and returns when all in-sync replicas have it. With an error
-// it isn't there, unless the error is [idempotent.ErrUnresolved].
-func (t *Topic) Keep(ctx context.Context, r *stream.Record, headers []stream.Header) error {
-	topic, _ := t.prod.Topic(t.opts.Topic)
-	if topic.Partitions == 0 {
-		return fmt.Errorf("%w: %s", ErrNoTopic, t.opts.Topic)
-	}
-	x := &idempotent.Record{Key: r.Key, Value: r.Value}
-	for _, h := range headers {
-		x.Headers = append(x.Headers, idempotent.Header{Key: h.Key, Value: string(h.Value)})
-	}
-	if err := t.prod.Produce(ctx, t.opts.Topic, partitionOf(r.Key, topic.Partitions), x); err != nil {
-		return fmt.Errorf("keeping it on %s: %w", t.opts.Topic, err)
-	}
-	return nil
 }
 
 // partitionOf chooses as the publisher does: murmur2 of the key.

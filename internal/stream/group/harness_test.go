@@ -92,7 +92,8 @@ func (w *world) committed(topic string) map[int32]int64 {
 	return at
 }
 
-// kept is a sink that notes what it was given. It gives tickets back at once, unless hold is set.
+// kept is a sink that notes what it was given. It gives tickets back at once. With hold it never does, and settling takes
+// all of its time.
 type kept struct {
 	mu      sync.Mutex
 	values  []string
@@ -113,8 +114,14 @@ func (k *kept) Write(ctx context.Context, r *stream.Record, t stream.Ticket) err
 	return ctx.Err()
 }
 
-func (k *kept) Settle(context.Context) error { return nil }
-func (k *kept) Close() error                 { return nil }
+func (k *kept) Settle(ctx context.Context) error {
+	if k.hold {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+func (k *kept) Close() error { return nil }
 
 func (k *kept) Drain() {
 	k.mu.Lock()

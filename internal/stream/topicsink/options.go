@@ -39,7 +39,7 @@ type Options struct {
 	// Patience is how long brokers may take to answer at the start, and to show a topic (default 10 s). Later they are
 	// waited for without end.
 	Patience time.Duration
-	// MaxRecords and MaxBytes bound what is under way (default 32768 and 16 MiB); a single larger record is let through.
+	// MaxRecords and MaxBytes bound what is under way (default 32768 and 8 MiB); a single larger record is let through.
 	MaxRecords int
 	MaxBytes   int
 
@@ -68,7 +68,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.MaxRecords = 32 << 10
 	}
 	if o.MaxBytes == 0 {
-		o.MaxBytes = 16 << 20
+		o.MaxBytes = 8 << 20
 	}
 	return o, nil
 }
