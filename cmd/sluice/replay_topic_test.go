@@ -87,7 +87,7 @@ func TestReplayToTopicKilled(t *testing.T) {
 	kafka := testenv.SharedKafka(t)
 	prefix := fmt.Sprint("killed", rand.IntN(1e6))
 	source, target := prefix+"_email_sent", prefix+"_target"
-	kafka.CreateTopic(t, source, 2, nil)
+	kafka.CreateTopic(t, source, 2, map[string]string{"retention.ms": "-1"}) // the events are old
 	kafka.CreateTopic(t, target, 3, nil)
 	const n = 20_000
 	fill(t, kafka.Bootstrap(), source, n, 300)
