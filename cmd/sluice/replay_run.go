@@ -125,7 +125,7 @@ func (r *replay) build(ctx context.Context, sink stream.Sink) error {
 	}
 	keep := func(x *stream.Record) (bool, error) { return r.chosen.keep(x), nil }
 	r.flow = &stream.Flow{
-		Source: source, Filters: append([]stream.Filter{keep}, filters...), Sink: sink, Before: r.state.next(),
+		Source: source, Filters: append([]stream.Filter{keep}, filters...), Sink: sink, Before: r.state.next(), Every: r.c.Every,
 	}
 	if r.path != "" {
 		r.flow.Checkpoint = r
