@@ -36,7 +36,7 @@ type Options struct {
 	Log      *zap.Logger // required
 	Registry prometheus.Registerer
 
-	// Patience is how long brokers may take to answer at the start, and to show a topic (default 10 s). Later they are
+	// Patience is how long brokers may take to answer at the start, and to show a topic (default 5 s). Later they are
 	// waited for without end.
 	Patience time.Duration
 	// MaxRecords and MaxBytes bound what is under way (default 32768 and 8 MiB); a single larger record is let through.
@@ -62,7 +62,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Headers = func(r *stream.Record) []stream.Header { return r.Headers }
 	}
 	if o.Patience == 0 {
-		o.Patience = 10 * time.Second
+		o.Patience = 5 * time.Second
 	}
 	if o.MaxRecords == 0 {
 		o.MaxRecords = 32 << 10

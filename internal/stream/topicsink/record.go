@@ -1,6 +1,7 @@
 package topicsink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for topic %s: %w", topic, errors.Join(context.Cause(ctx), known.Err))
+			return nil, fmt.Errorf("topic %s doesn't show up: %w", topic, cmp.Or(known.Err, context.Cause(ctx)))
 		}
 	}
 }

@@ -165,7 +165,10 @@ func (s *Sink) connected(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", stream.ErrUnreachable, errors.Join(s.prod.State().Err, context.Cause(ctx)))
+			if why := s.prod.State().Err; why != nil {
+				return fmt.Errorf("%w: %w", stream.ErrUnreachable, why)
+			}
+			return fmt.Errorf("%w: %w", stream.ErrUnreachable, context.Cause(ctx))
 		}
 	}
 }
