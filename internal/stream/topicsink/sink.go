@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -103,6 +104,9 @@ func New(ctx context.Context, o Options) (_ *Sink, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
+		}
+		if err != nil && o.Journal != "" && o.State == nil {
+			err = errors.Join(err, os.RemoveAll(o.Journal)) // nothing was sent
 		}
 	}()
 	if s.transport, err = connect.NewTransport(life, o.Connect); err != nil {
