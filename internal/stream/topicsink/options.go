@@ -30,8 +30,9 @@ type Options struct {
 	Topic func(*stream.Record) (string, error)
 	// Headers replaces a record's headers; nil: they stay as they are.
 	Headers func(*stream.Record) []stream.Header
-	// Ensure returns when the topic exists, or says why it can't; nil: it has to be there. It is asked once a topic.
-	Ensure func(ctx context.Context, topic string) error
+	// Ensure returns when the topic exists, or says why it can't; nil: it has to be there. It is asked once a topic, and
+	// tells the topic's max.message.bytes, 0 if that isn't known.
+	Ensure func(ctx context.Context, topic string) (maxMessageBytes int, err error)
 
 	Log      *zap.Logger // required
 	Registry prometheus.Registerer

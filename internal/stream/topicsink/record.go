@@ -80,8 +80,12 @@ func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
 		return t, nil
 	}
 	if s.opts.Ensure != nil {
-		if err := s.opts.Ensure(ctx, topic); err != nil {
+		most, err := s.opts.Ensure(ctx, topic)
+		if err != nil {
 			return nil, err
+		}
+		if most > 0 {
+			s.prod.SetMaxBatchBytes(topic, most)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
