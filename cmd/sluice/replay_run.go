@@ -144,7 +144,9 @@ func (r *replay) total() replayCounts {
 	t.Written += now.Wanted
 	t.Bytes += now.Bytes
 	if r.reroute != nil {
-		t.Reroute = t.Reroute.add(r.reroute.told())
+		told := r.reroute.told()
+		t.Written -= told.Kept + told.Other
+		t.Reroute = t.Reroute.add(told)
 	}
 	t.NotJSON += r.counts.NotJSON
 	t.Failed += r.counts.Failed
