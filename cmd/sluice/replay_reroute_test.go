@@ -51,7 +51,7 @@ func TestReroute(t *testing.T) {
 		got := mustRun(t.Context(), t, environ, "", exitOK, args("one")...)
 		for _, want := range []string{
 			" 1  are still no event (no_event_type) and stay dead letters\n", " 1  are still no event (not_json) and stay dead letters\n",
-			" 1  are on their topic already\n", " 2  are being rerouted by another run; resume that one\n",
+			" 2  written\n", " 1  are on their topic already\n", " 2  are being rerouted by another run; resume that one\n",
 		} {
 			if !strings.Contains(got.stdout, want) {
 				t.Errorf("no %q in %s", want, got)

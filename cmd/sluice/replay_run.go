@@ -64,7 +64,7 @@ func (r *replay) run(ctx context.Context) (err error) {
 	}
 	sink, err := r.target(ctx)
 	if err != nil {
-		return err
+		return explainTopicSink(explainUnreachable(err))
 	}
 	if err = r.build(ctx, sink); err != nil {
 		return errors.Join(err, sink.Close())
@@ -147,7 +147,9 @@ func (r *replay) total() replayCounts {
 	t.Written += now.Wanted
 	t.Bytes += now.Bytes
 	if r.reroute != nil {
-		t.Reroute = t.Reroute.add(r.reroute.told())
+		told := r.reroute.told()
+		t.Written -= told.Kept + told.Other
+		t.Reroute = t.Reroute.add(told)
 	}
 	t.NotJSON += r.counts.NotJSON
 	t.Failed += r.counts.Failed

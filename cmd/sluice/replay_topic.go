@@ -106,9 +106,12 @@ func newTopicTarget(ctx context.Context, c *config.Config, o topicsink.Options, 
 		}
 	}
 	types := topicOptions(c)
-	o.Ensure = func(ctx context.Context, topic string) error {
+	o.Ensure = func(ctx context.Context, topic string) (int, error) {
 		eventType, _ := types.EventType(topic) // for its settings
-		return explainNoTopic(creator.Ensure(ctx, topic, eventType))
+		if err := creator.Ensure(ctx, topic, eventType); err != nil {
+			return 0, explainNoTopic(err)
+		}
+		return creator.MaxMessageBytes(ctx, topic), nil
 	}
 	sink, err := topicsink.New(ctx, o)
 	if err != nil {
