@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -85,7 +86,7 @@ func run(ctx context.Context, args []string, p *process) int {
 	if completed(parser) {
 		return exitOK
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(joinNegative(args))
 	if helped {
 		return exitOK
 	}
@@ -102,6 +103,25 @@ func run(ctx context.Context, args []string, p *process) int {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// joinNegative writes "--to -2h" as "--to=-2h". Kong takes the value for a flag, and no flag is called a digit.
+func joinNegative(args []string) []string {
+	var joined []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return append(joined, args[i:]...)
+		}
+		if i+1 < len(args) && strings.HasPrefix(arg, "--") && !strings.Contains(arg, "=") {
+			if next := args[i+1]; len(next) > 1 && next[0] == '-' && next[1] >= '0' && next[1] <= '9' {
+				arg += "=" + next
+				i++
+			}
+		}
+		joined = append(joined, arg)
+	}
+	return joined
 }
 
 // failedCommand names the command whose help suits a parse error.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -61,6 +62,21 @@ func TestRunReportsFailure(t *testing.T) {
 		code := run(context.Background(), args, &process{environ: signed, stdout: brokenWriter{}, stderr: &stderr})
 		if code != exitFailure || !bytes.HasPrefix(stderr.Bytes(), []byte("sluice: ")) {
 			t.Errorf("%q: exit code %d, want %d; standard error %q", args, code, exitFailure, stderr.String())
+		}
+	}
+}
+
+func TestJoinNegative(t *testing.T) {
+	for args, want := range map[string]string{
+		"rewind --to -2h --group g": "rewind --to=-2h --group g",
+		"rewind --to=-2h":           "rewind --to=-2h",
+		"tail --since -v":           "tail --since -v",
+		"tail -n 5 -- --to -2h":     "tail -n 5 -- --to -2h",
+		"rewind --to":               "rewind --to",
+		"":                          "",
+	} {
+		if got := strings.Join(joinNegative(strings.Fields(args)), " "); got != want {
+			t.Errorf("%q became %q", args, got)
 		}
 	}
 }

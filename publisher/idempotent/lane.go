@@ -257,7 +257,11 @@ func (p *Producer) judged(pt *partition, code kafka.Error, now time.Time) (out s
 			zap.String("topic", pt.topic), zap.Int32("partition", pt.id), zap.Int("records", len(b.records)), zap.Error(code))
 		p.metrics.mayDouble.Add(float64(len(b.records)))
 	} else if v != lostSequence {
-		p.log.Warn("batch not acknowledged", zap.String("topic", pt.topic), zap.Int32("partition", pt.id),
+		level := zap.WarnLevel
+		if moved(code) && pt.failures == 1 { // as for a moment after a topic was created
+			level = zap.InfoLevel
+		}
+		p.log.Log(level, "batch not acknowledged", zap.String("topic", pt.topic), zap.Int32("partition", pt.id),
 			zap.Int("records", len(b.records)), zap.Bool("may_be_written", b.ambiguous), zap.Error(code))
 	}
 	return out
