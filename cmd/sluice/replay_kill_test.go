@@ -20,7 +20,7 @@ import (
 )
 
 // killedTypes are the topics of the test, of two partitions each.
-var killedTypes = []string{"email_sent", "email_opened", "push_sent"} //nolint:gochecknoglobals // a constant list
+var killedTypes = []string{"email_sent", "email_opened", "push_sent"}
 
 // fillForKills writes events that are large enough to make many members of a compressed file of few events.
 func fillForKills(t *testing.T, env *testenv.Env, n int) {
