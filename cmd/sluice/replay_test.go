@@ -175,7 +175,7 @@ func TestReplayDryRun(t *testing.T) {
 				t.Errorf("topic %+v", *x)
 			}
 		}
-		if len(s.Topics) != 2 || s.Total.Records != 10 || s.Total.First != begin.Add(time.Second) || s.Total.Last != begin.Add(10*time.Second) || s.Seconds != 5 {
+		if len(s.Topics) != 2 || s.Total.Records != 10 || !s.Total.First.Equal(begin.Add(time.Second)) || !s.Total.Last.Equal(begin.Add(10*time.Second)) || s.Seconds != 5 {
 			t.Errorf("%s", got.stdout)
 		}
 		got = replayRun(t.Context(), t, tailSettings(env), "--dry-run", "--jq", `.event_id == "3"`)
