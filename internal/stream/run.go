@@ -26,7 +26,7 @@ const (
 type run struct {
 	opts    Options
 	cluster *cluster
-	give    func(Record) error
+	give    func(*Record) error
 	gaveErr error
 	log     *zap.Logger
 	now     func() time.Time
@@ -64,7 +64,7 @@ type answer func(now time.Time) error
 
 func newRun(o Options, c *cluster, give func(Record) error) *run {
 	r := &run{
-		opts: o, cluster: c, give: give, log: o.Log, now: time.Now,
+		opts: o, cluster: c, give: func(x *Record) error { return give(*x) }, log: o.Log, now: time.Now,
 		answers: make(chan answer), partitions: make(map[partitionID]*partition), leaders: make(map[int32]*leader),
 		merging: true, expiredSaid: make(map[partitionID]bool),
 	}
@@ -379,7 +379,7 @@ func (r *run) deliver(x *Record) error {
 		return nil
 	}
 	r.dirty = true
-	if err := r.give(*x); err != nil {
+	if err := r.give(x); err != nil {
 		r.gaveErr = err
 		return err
 	}
