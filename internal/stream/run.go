@@ -19,6 +19,9 @@ const (
 	refreshGap = 200 * time.Millisecond
 	// retryGap is the pause before a broker that has failed is asked again.
 	retryGap = 250 * time.Millisecond
+	// mostAhead is the number of partitions up to which the merge has more than it needs fetched: of more, even the least
+	// is much together.
+	mostAhead = 128
 )
 
 // run is one [Reader.Run]. All fields belong to the goroutine that calls read; jobs ask brokers in goroutines of their
@@ -156,7 +159,7 @@ func (r *run) start(ctx context.Context, now time.Time) {
 		}
 		if unplaced := r.ledBy(id, func(p *partition) bool { return !p.resolved && !p.gone }); len(unplaced) > 0 {
 			r.locate(ctx, id, unplaced)
-		} else if hungry := r.ledBy(id, func(p *partition) bool { return p.wants(r.merging) }); len(hungry) > 0 {
+		} else if hungry := r.ledBy(id, func(p *partition) bool { return p.wants(r.merging, len(r.order) <= mostAhead) }); len(hungry) > 0 {
 			r.fetch(ctx, id, hungry)
 		}
 	}
