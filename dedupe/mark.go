@@ -105,37 +105,50 @@ func (m *Marker) carry(ctx context.Context, marks []Mark, first markStep) ([]Mar
 		all[i] = marking{mark: mark, key: Key(m.opt.Prefix, mark.ID), step: first}
 		open[i] = &all[i]
 	}
-	var pause time.Duration
-	for {
+	err := m.insist(ctx, func(ctx context.Context) (more bool, why fault, err error) {
 		open = slices.DeleteFunc(open, func(x *marking) bool { return x.over(m.now()) })
 		if len(open) == 0 {
-			break
+			return false, faultNone, nil
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		why, err := m.flight(ctx, open)
-		switch {
-		case why == faultNone:
-			m.answers()
-			pause = 0
-			continue
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case m.permanent(why):
-			return nil, fmt.Errorf("writing marks: %w: %w", ErrMisconfigured, err)
-		}
-		m.silent(why, err)
-		pause = probePause(pause)
-		if err := rest(ctx, pause); err != nil {
-			return nil, err
-		}
+		why, err = m.flight(ctx, open)
+		return true, why, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	outcomes := make([]MarkOutcome, len(all))
 	for i := range all {
 		outcomes[i] = all[i].outcome
 	}
 	return outcomes, nil
+}
+
+// insist repeats a step as long as there is more to do, and waits while Redis is away.
+func (m *Marker) insist(ctx context.Context, step func(context.Context) (more bool, why fault, err error)) error {
+	var pause time.Duration
+	for {
+		flight, cancel := context.WithTimeout(ctx, 4*m.opt.Timeout)
+		more, why, err := step(flight)
+		cancel()
+		switch {
+		case why == faultNone:
+			m.answers()
+			pause = 0
+			if !more {
+				return nil
+			}
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case m.permanent(why):
+			return fmt.Errorf("writing marks: %w: %w", ErrMisconfigured, err)
+		}
+		m.silent(why, err)
+		pause = probePause(pause)
+		if err := rest(ctx, pause); err != nil {
+			return err
+		}
+	}
 }
 
 // permanent reports whether waiting doesn't cure the fault. A cluster's redirects that weren't followed to their end
@@ -147,8 +160,6 @@ func (m *Marker) permanent(why fault) bool {
 // flight sends the next command of each mark in one pipeline, which go-redis splits by master. It returns the gravest
 // of what failed; those marks stay as they are.
 func (m *Marker) flight(ctx context.Context, open []*marking) (fault, error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*m.opt.Timeout)
-	defer cancel()
 	cmds := make([]redis.Cmder, len(open))
 	for i, x := range open {
 		cmds[i] = x.build(ctx, m.now())

@@ -56,9 +56,27 @@ type Message struct {
 	at balance.Account // the book's
 }
 
+// Record is what [Publisher.Publish] writes for a message that it is given at that time: for the topic of m.Event.Type, or
+// for the dead-letter topic if m.Reject isn't empty.
+func Record(m *Message, key KeyMode, at time.Time) *idempotent.Record {
+	r := newRecord(m, key)
+	if m.Reject != "" {
+		setAside(r, string(m.Reject), "parse", m.RejectCause, at)
+	}
+	return r
+}
+
 // eventRecord builds the record for the event's own topic.
 func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
-	r := &idempotent.Record{Value: m.Body, Live: m.Live, Key: p.key(m)}
+	r := newRecord(m, p.opts.Key)
+	if p.spool != nil {
+		r.Tag, r.Keep = tagEvent+m.DedupeID(), true
+	}
+	return r
+}
+
+func newRecord(m *Message, key KeyMode) *idempotent.Record {
+	r := &idempotent.Record{Value: m.Body, Live: m.Live, Key: keyOf(m, key)}
 	h := make([]idempotent.Header, 0, 10+len(m.Headers))
 	add := func(name, value string) {
 		if value != "" {
@@ -66,9 +84,6 @@ func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 		}
 	}
 	e := &m.Event
-	if p.spool != nil {
-		r.Tag, r.Keep = tagEvent+m.DedupeID(), true
-	}
 	if e.Type != "" {
 		add(headerEventType, e.Type)
 		add("ce_specversion", "1.0")
@@ -154,9 +169,9 @@ func (p *Publisher) find(ctx context.Context, m *Message) (topic string, partiti
 	return p.topics.find(ctx, m.Event.Type)
 }
 
-func (p *Publisher) key(m *Message) []byte {
+func keyOf(m *Message, mode KeyMode) []byte {
 	k := m.Event.Key
-	if p.opts.Key == KeyEventType {
+	if mode == KeyEventType {
 		k = m.Event.Type
 	}
 	if k == "" {

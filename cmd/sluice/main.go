@@ -32,6 +32,7 @@ type cli struct {
 	Send       sendCmd       `cmd:"" help:"Send signed events as Customer.io does."`
 	Tail       tailCmd       `cmd:"" help:"Print events from the topics as they arrive."`
 	Replay     replayCmd     `cmd:"" help:"Write a stretch of the topics to a file, a topic or a webhook."`
+	Import     importCmd     `cmd:"" help:"Write what was exported, or plain bodies, to the topics."`
 	Explain    explainCmd    `cmd:"" help:"Say what becomes of a request, and why its signature fails."`
 	Audit      auditCmd      `cmd:"" help:"Compare a sender's ledger with what the topics hold."`
 	Dedupe     dedupeCmd     `cmd:"" help:"Look after what Redis remembers."`

@@ -21,7 +21,7 @@ import (
 
 // replayCmd is "sluice replay".
 type replayCmd struct {
-	config.Config `groups:"Kafka,Topics"`
+	config.Config `groups:"Kafka,Topics,Dedupe"`
 
 	Types   []string `arg:"" optional:"" name:"type" predictor:"event-type" help:"Event types, or patterns such as 'email_*'. All that Customer.io documents, unless given. dead-letter: dead letters."`
 	Unknown bool     `help:"Also types that Customer.io doesn't document, and the overflow topic."`

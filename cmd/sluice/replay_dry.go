@@ -63,6 +63,11 @@ func (r *replay) dryRun(ctx context.Context) (err error) {
 	if r.state, err = r.c.begin("", replayID); err != nil {
 		return err
 	}
+	if r.c.Reroute {
+		if r.reroute, err = r.newReroute(); err != nil {
+			return err
+		}
+	}
 	sink := &drySink{topics: make(map[string]*dryTopic)}
 	if err = r.build(ctx, sink); err != nil {
 		return err

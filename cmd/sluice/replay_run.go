@@ -33,6 +33,7 @@ type replay struct {
 	flow   *stream.Flow
 
 	earlier replayCounts // of earlier runs, up to the checkpoint
+	reroute *reroute     // nil without --reroute
 	counts  replayCounts // of this run, what filters couldn't judge
 	missing []replayMissing
 
@@ -57,9 +58,14 @@ func (r *replay) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.earlier = r.state.Counts
-	sink, err := r.target()
+	if r.c.Reroute {
+		if r.reroute, err = r.newReroute(); err != nil {
+			return err
+		}
+	}
+	sink, err := r.target(ctx)
 	if err != nil {
-		return err
+		return explainTopicSink(explainUnreachable(err))
 	}
 	if err = r.build(ctx, sink); err != nil {
 		return errors.Join(err, sink.Close())
@@ -76,9 +82,9 @@ func (r *replay) run(ctx context.Context) (err error) {
 
 // target opens the target. The checkpoint comes first: whenever the process is killed, what is half there can be gone on
 // with.
-func (r *replay) target() (stream.Sink, error) {
+func (r *replay) target(ctx context.Context) (stream.Sink, error) {
 	if r.path == "" || r.c.Resume {
-		return r.open()
+		return r.open(ctx)
 	}
 	if _, err := os.Lstat(r.c.ToFile); r.c.ToFile != "" && err == nil {
 		return nil, fmt.Errorf("%s is there already: name a new file, or delete it", r.c.ToFile)
@@ -86,7 +92,7 @@ func (r *replay) target() (stream.Sink, error) {
 	if err := r.save(); err != nil {
 		return nil, err
 	}
-	sink, err := r.open()
+	sink, err := r.open(ctx)
 	if err != nil {
 		return nil, errors.Join(err, removeCheckpoint(r.path))
 	}
@@ -114,6 +120,9 @@ func (r *replay) build(ctx context.Context, sink stream.Sink) error {
 	filters, err := r.c.filters(ctx, &r.counts)
 	if err != nil {
 		return err
+	}
+	if r.reroute != nil {
+		filters = append(filters, r.reroute.wanted)
 	}
 	r.flow = &stream.Flow{
 		Source: source, Filters: append([]stream.Filter{r.keeps()}, filters...), Sink: sink, Before: r.state.next(), Every: r.c.Every,
@@ -147,6 +156,11 @@ func (r *replay) total() replayCounts {
 	t.Read += now.Read
 	t.Written += now.Wanted
 	t.Bytes += now.Bytes
+	if r.reroute != nil {
+		told := r.reroute.told()
+		t.Written -= told.Kept + told.Other
+		t.Reroute = t.Reroute.add(told)
+	}
 	t.NotJSON += r.counts.NotJSON
 	t.Failed += r.counts.Failed
 	if t.Failure == "" {
@@ -173,7 +187,7 @@ func (r *replay) end(ctx context.Context, err error, took time.Duration) error {
 		return nil
 	}
 	if err == nil && r.path != "" {
-		err = removeCheckpoint(r.path)
+		err = removeProgress(r.path)
 	} else if err != nil {
 		err = r.incomplete(ctx, err)
 	}
@@ -189,7 +203,7 @@ func (r *replay) incomplete(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: interrupted", errIncomplete)
 	}
-	err = explainUnreachable(err)
+	err = explainTopicSink(explainUnreachable(err))
 	if r.path == "" || errors.Is(err, stream.ErrAnew) {
 		return err
 	}

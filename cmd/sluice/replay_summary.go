@@ -20,6 +20,8 @@ type replayCounts struct {
 	NotJSON int64  `json:"not_json"`
 	Failed  int64  `json:"jq_failed"`
 	Failure string `json:"first_jq_failure,omitempty"` // where, and why
+
+	Reroute *rerouteCounts `json:"reroute,omitempty"`
 }
 
 // failed counts a record on which the jq expression fails.
@@ -105,6 +107,7 @@ func (s *replaySummary) writeText(w io.Writer) error {
 	if s.Failed > 0 {
 		line(s.Failed, "weren't wanted because --jq fails on them; the first is "+s.Failure)
 	}
+	s.Reroute.lines(line)
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -76,16 +77,16 @@ func fileName(text string) string {
 }
 
 // open opens the target: anew, or going on from the state.
-func (r *replay) open() (stream.Sink, error) {
+func (r *replay) open(ctx context.Context) (stream.Sink, error) {
 	switch {
 	case r.c.ToFile == "-":
 		return filesink.NewStream(r.p.stdout), nil
 	case r.c.ToFile != "":
 		return r.openFile()
 	case r.c.ToTopic != "":
-		return nil, errors.New("--to-topic isn't there yet")
+		return r.openTopic(ctx)
 	case r.c.Reroute:
-		return nil, errors.New("--reroute isn't there yet")
+		return r.openReroute(ctx)
 	case r.c.ToHTTP != "":
 		return nil, errors.New("--to-http isn't there yet")
 	}

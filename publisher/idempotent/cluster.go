@@ -56,6 +56,13 @@ func (p *Producer) State() State {
 	return State{Up: v.err == nil, Since: v.since, Err: v.err}
 }
 
+// Cluster is the id of the cluster that the producer writes to, "" until a broker has told it.
+func (p *Producer) Cluster() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cluster
+}
+
 // Watch adds topics to those whose leaders are followed.
 func (p *Producer) Watch(topics ...string) {
 	p.mu.Lock()

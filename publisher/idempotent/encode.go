@@ -49,11 +49,37 @@ func nextSequence(seq int32, n int) int32 {
 // by its size as the Produce request wants it. All records carry the time at:
 // a broker forgets a producer whose records are old, whenever they arrive.
 func encodeBatch(records []*Record, s stamp, at time.Time) []byte {
+	return appendBatch(make([]byte, 0, batchSize(records)), records, s, at)
+}
+
+// batchSize is the most bytes that a batch of the records takes.
+func batchSize(records []*Record) int {
 	size := sizePrefix + batchHeader
 	for _, r := range records {
 		size += r.size
 	}
-	b := make([]byte, sizePrefix+batchHeader, size)
+	return size
+}
+
+// encode is encodeBatch into a buffer of a batch that was sent once and acknowledged: nothing reads that any more.
+func (p *Producer) encode(records []*Record, s stamp, at time.Time) []byte {
+	if used, is := p.buffers.Get().(*[]byte); is && cap(*used) >= batchSize(records) {
+		return appendBatch((*used)[:0], records, s, at)
+	}
+	return encodeBatch(records, s, at)
+}
+
+// reuse takes back the buffer of an acknowledged batch, unless an earlier attempt may still be under way from it.
+func (p *Producer) reuse(b *batch) {
+	if !b.ambiguous && !b.restored {
+		p.buffers.Put(&b.encoded)
+	}
+}
+
+// appendBatch appends an encoded batch to an empty buffer.
+func appendBatch(b []byte, records []*Record, s stamp, at time.Time) []byte {
+	var head [sizePrefix + batchHeader]byte
+	b = append(b, head[:]...)
 	for i, r := range records {
 		b = appendRecord(b, r, int64(i))
 	}
@@ -78,8 +104,14 @@ func encodeBatch(records []*Record, s stamp, at time.Time) []byte {
 // appendRecord appends one record. Its attributes and time delta are 0.
 func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 	body := 2 + varintSize(offsetDelta) + bytesSize(r.Key) + bytesSize(r.Value) + varintSize(int64(len(r.Headers)))
-	for _, h := range r.Headers {
-		body += varintSize(int64(len(h.Key))) + len(h.Key) + varintSize(int64(len(h.Value))) + len(h.Value)
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		body += varintSize(int64(len(h.Key))) + len(h.Key)
+		if h.Null {
+			body += varintSize(-1)
+			continue
+		}
+		body += varintSize(int64(len(h.Value))) + len(h.Value)
 	}
 	b = binary.AppendVarint(b, int64(body))
 	b = append(b, 0, 0)
@@ -87,8 +119,13 @@ func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 	b = appendBytes(b, r.Key)
 	b = appendBytes(b, r.Value)
 	b = binary.AppendVarint(b, int64(len(r.Headers)))
-	for _, h := range r.Headers {
+	for i := range r.Headers {
+		h := &r.Headers[i]
 		b = appendString(b, h.Key)
+		if h.Null {
+			b = binary.AppendVarint(b, -1)
+			continue
+		}
 		b = appendString(b, h.Value)
 	}
 	return b
@@ -98,7 +135,8 @@ func appendRecord(b []byte, r *Record, offsetDelta int64) []byte {
 // the record's place in its batch.
 func maxRecordSize(r *Record) int {
 	n := 2 + 5*binary.MaxVarintLen32 + len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
+	for i := range r.Headers {
+		h := &r.Headers[i]
 		n += 2*binary.MaxVarintLen32 + len(h.Key) + len(h.Value)
 	}
 	return n

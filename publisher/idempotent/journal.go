@@ -43,11 +43,11 @@ func (e *entry) moved() (number uint64, done bool) {
 	return e.number, e.left == 0
 }
 
-// writeDown puts batches into the journal before they are first sent. A journal that fails doesn't keep them: what it
-// protects from is the rarer trouble.
-func (p *Producer) writeDown(fresh []*partition, at time.Time) {
+// writeDown puts batches into the journal before they are first sent, and reports whether they may be sent. Unless
+// [Options.Sourced], a journal that fails doesn't keep them: what it protects from is the rarer trouble.
+func (p *Producer) writeDown(fresh []*partition, at time.Time) bool {
 	if p.opts.Journal == nil || len(fresh) == 0 {
-		return
+		return true
 	}
 	defer func() {
 		for _, pt := range fresh {
@@ -57,7 +57,7 @@ func (p *Producer) writeDown(fresh []*partition, at time.Time) {
 	additions := make([]spool.Addition, len(fresh))
 	p.mu.Lock()
 	for i, pt := range fresh {
-		additions[i].Payload = encodePayload(pt)
+		additions[i].Payload, additions[i].Rest = encodeHead(pt), pt.batch.encoded
 		for _, r := range pt.batch.records {
 			if r.entry == nil {
 				continue
@@ -79,9 +79,12 @@ func (p *Producer) writeDown(fresh []*partition, at time.Time) {
 				}
 			}
 		}
+		if p.opts.Sourced {
+			return false
+		}
 		p.metrics.unwritten.Add(float64(len(fresh)))
 		p.log.Error("batches are sent without having been written down: if this process is killed now, they may be there twice", zap.Error(err))
-		return
+		return true
 	}
 	for i, pt := range fresh {
 		pt.batch.entry = &entry{number: first + uint64(i)}
@@ -89,6 +92,7 @@ func (p *Producer) writeDown(fresh []*partition, at time.Time) {
 			r.entry, r.written = nil, true
 		}
 	}
+	return true
 }
 
 // forget takes a batch that is being taken apart out of the journal, before its stamp or its records are used again. The
@@ -196,8 +200,15 @@ var ErrPayload = errors.New("not a batch that was written down")
 // batch as it is sent. Texts have their length before them, as a uvarint, and numbers are big-endian.
 const payloadVersion = 1
 
-func encodePayload(pt *partition) []byte {
-	b := []byte{payloadVersion}
+func encodePayload(pt *partition) []byte { return append(encodeHead(pt), pt.batch.encoded...) }
+
+// encodeHead is the payload but for the batch.
+func encodeHead(pt *partition) []byte {
+	size := 32 + len(pt.topic) + len(pt.batch.cluster)
+	for _, r := range pt.batch.records {
+		size += binary.MaxVarintLen16 + len(r.Tag)
+	}
+	b := append(make([]byte, 0, size), payloadVersion)
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	b = binary.BigEndian.AppendUint32(b, uint32(pt.id))
 	text(pt.topic)
@@ -206,7 +217,7 @@ func encodePayload(pt *partition) []byte {
 	for _, r := range pt.batch.records {
 		text(r.Tag)
 	}
-	return append(b, pt.batch.encoded...)
+	return b
 }
 
 // ParseEntry reads what a producer has written into its journal. The error wraps [ErrPayload].
@@ -287,7 +298,7 @@ func (b *Restored) decode(tags []string) error {
 			return err
 		}
 		for _, x := range read.Headers {
-			r.Headers = append(r.Headers, Header{x.Key, string(x.Value)})
+			r.Headers = append(r.Headers, Header{Key: x.Key, Value: string(x.Value), Null: x.Value == nil})
 		}
 		if len(b.Records) < len(tags) {
 			r.Tag = tags[len(b.Records)]
@@ -309,10 +320,11 @@ func (p *Producer) Restore(batches []*Restored) {
 		topics = append(topics, b.Topic)
 		for _, r := range b.Records {
 			r.size = maxRecordSize(r)
-			r.done = make(chan struct{})
 			r.phase.Store(left)
-			r.kept = true
-			p.relied.Add(1)
+			if !p.opts.Sourced {
+				r.kept = true
+				p.relied.Add(1)
+			}
 		}
 		p.waiting.Add(int64(len(b.Records)))
 		k := partitionKey{b.Topic, b.Partition}

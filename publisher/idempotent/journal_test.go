@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -37,7 +38,7 @@ func (m *memory) Append(_ time.Time, additions ...spool.Addition) (uint64, error
 	m.flush()
 	first := m.next
 	for _, a := range additions {
-		m.entries[m.next] = a.Payload
+		m.entries[m.next] = slices.Concat(a.Payload, a.Rest)
 		m.next++
 		for _, n := range a.Supersedes {
 			delete(m.entries, n)
@@ -369,7 +370,7 @@ func payloadOf(records ...*Record) []byte {
 
 func TestParseEntry(t *testing.T) {
 	records := []*Record{
-		{Key: []byte("k"), Value: []byte("v"), Headers: []Header{{"a", "1"}, {"a", ""}}, Tag: "e1"},
+		{Key: []byte("k"), Value: []byte("v"), Headers: []Header{{Key: "a", Value: "1"}, {Key: "a", Value: ""}, {Key: "n", Null: true}}, Tag: "e1"},
 		{Value: []byte{}, Tag: ""},
 		{Key: []byte{}, Value: []byte("\x00\xff"), Tag: "dé"},
 	}

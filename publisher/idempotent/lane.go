@@ -122,14 +122,17 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 	for _, pt := range parts {
 		b := pt.batch
 		if b.encoded == nil {
-			b.encoded = encodeBatch(b.records, b.stamp, started)
+			b.encoded = p.encode(b.records, b.stamp, started)
 			fresh = append(fresh, pt)
 		}
 		req.Add(pt.topic, pt.id, b.encoded)
 		records += len(b.records)
 		size += len(b.encoded)
 	}
-	p.writeDown(fresh, started)
+	if !p.writeDown(fresh, started) {
+		l.failed(parts, size, errUnwritten)
+		return 0
+	}
 	// The broker answers within RequestTimeout; what exceeds it by a second
 	// is a broker or a network that doesn't answer.
 	actx, cancel := context.WithTimeout(ctx, p.opts.RequestTimeout+time.Second/2)
@@ -145,11 +148,14 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 	return time.Duration(res.ThrottleTimeMs) * time.Millisecond
 }
 
+// errUnwritten: nothing of the request was sent, since the journal hasn't taken its batches.
+var errUnwritten = errors.New("batches can't be written down")
+
 // failed handles a request without an answer.
 func (l *lane) failed(parts []*partition, size int, err error) {
 	p := l.p
 	now := time.Now()
-	certain := wire.NotSent(err)
+	certain := errors.Is(err, errUnwritten) || wire.NotSent(err)
 	var out settlements
 	p.mu.Lock()
 	for _, pt := range parts {
@@ -217,6 +223,7 @@ func (p *Producer) judged(pt *partition, code kafka.Error, now time.Time) (out s
 	b := pt.batch
 	v := judge(code)
 	if v == kept {
+		p.reuse(b)
 		return pt.keep()
 	}
 	p.metrics.errors.WithLabelValues(codeLabel(code)).Inc()

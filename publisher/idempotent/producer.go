@@ -40,6 +40,10 @@ type Options struct {
 
 	// Journal keeps what is sent and not settled beyond the process; nil: nothing does.
 	Journal Journal
+	// Sourced says that whoever hands records over goes by the journal when it gives them again to a later process. So
+	// nothing is sent that the journal doesn't take (it is offered again, later and later), and a batch that is taken
+	// apart leaves the journal whole.
+	Sourced bool
 
 	// firstSequence is where partitions start, for tests of the wrap.
 	firstSequence int32
@@ -80,6 +84,7 @@ type Producer struct {
 	wg      sync.WaitGroup
 	refresh chan struct{}                 // has room for one
 	view    atomic.Pointer[view]          // what Topic and State read
+	buffers sync.Pool                     // of *[]byte, for encoded batches
 	waiting atomic.Int64                  // records not yet settled
 	relied  atomic.Int64                  // those of them that are in the journal for whoever handed them over
 	ctx     context.Context               //nolint:containedctx // ends the lanes; they are started on demand
@@ -158,9 +163,20 @@ func (p *Producer) ProduceLater(topic string, partition int32, r *Record) error 
 	return err
 }
 
+// Hand hands a record over and doesn't wait: r.Late, which mustn't be nil, is told the outcome whatever it is, unless Hand
+// returns an error. Records of a partition are sent in the order of the calls. How much is under way is the caller's to
+// bound.
+func (p *Producer) Hand(topic string, partition int32, r *Record) error {
+	r.phase.Store(left)
+	_, err := p.enqueue(topic, partition, r)
+	return err
+}
+
 func (p *Producer) enqueue(topic string, id int32, r *Record) (*partition, error) {
 	r.size = maxRecordSize(r)
-	r.done = make(chan struct{})
+	if r.phase.Load() == waiting {
+		r.done = make(chan struct{})
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pt := p.partitions[partitionKey{topic, id}]

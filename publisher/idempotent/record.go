@@ -49,7 +49,10 @@ func (e *RefusedError) Unwrap() error { return e.Code }
 func (r *Record) Kept() bool { return r.kept }
 
 // Header is one record header.
-type Header struct{ Key, Value string }
+type Header struct {
+	Key, Value string
+	Null       bool // Kafka's null in the place of a value
+}
 
 // Record is one record to produce. It and what it refers to belong to the
 // producer until it is settled.
@@ -72,7 +75,7 @@ type Record struct {
 	// until this one has been written down. Where it has an Instead itself, whichever of them is in the journal.
 	Instead *Record
 	// Late, if not nil, is called exactly once if, and only if, Produce has
-	// returned ErrUnresolved: with nil when Kafka has acknowledged the record
+	// returned ErrUnresolved, or for a record of [Producer.Hand]: with nil when Kafka has acknowledged the record
 	// after all, with one of this package's certain errors when it hasn't been
 	// written, or with ErrUnresolved when the producer was closed before it
 	// could tell. It is called from another goroutine and must not block.

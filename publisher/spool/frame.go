@@ -61,7 +61,7 @@ func appendEntry(b []byte, number uint64, at time.Time, a Addition) []byte {
 		for _, n := range a.Supersedes {
 			b = binary.AppendUvarint(b, n)
 		}
-		return append(b, a.Payload...)
+		return append(append(b, a.Payload...), a.Rest...)
 	})
 }
 

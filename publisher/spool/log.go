@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,6 +116,7 @@ type Log struct {
 	moved    map[uint64]place // entries that were written anew; the others are in their segment's index
 	live     int              // entries that aren't settled
 	settled  []uint64         // not written down yet
+	buffer   []byte           // for what is appended
 	bytes    int64
 	stuck    time.Time  // until when no file is deleted: one couldn't be
 	reading  []*segment // that are open for reading, for the longest time first
@@ -126,9 +128,14 @@ type Log struct {
 	failedAt time.Time
 }
 
+// maxBuffer is the largest buffer that is kept for the next entries.
+const maxBuffer = 8 << 20
+
 // Addition is an entry to append.
 type Addition struct {
 	Payload []byte
+	// Rest follows the payload: what has two parts in memory needn't be joined for the log.
+	Rest []byte
 	// Supersedes are entries that are settled with this one's being there, neither earlier nor later.
 	Supersedes []uint64
 }
@@ -141,7 +148,7 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 	l.sweep(at)
 	size := int64(0)
 	for _, a := range additions {
-		size += int64(frameHead + entryHead + len(a.Payload))
+		size += int64(frameHead + entryHead + len(a.Payload) + len(a.Rest))
 	}
 	if l.bytes+size > l.opts.MaxBytes {
 		l.metrics.fault(faultFull)
@@ -151,7 +158,10 @@ func (l *Log) Append(at time.Time, additions ...Addition) (uint64, error) {
 		return 0, err
 	}
 	seg := l.active
-	b, marks := l.marks(nil)
+	b, marks := l.marks(slices.Grow(l.buffer[:0], int(size)+(len(additions)+len(l.settled))*(frameHead+16)))
+	if l.buffer = b; cap(b) > maxBuffer {
+		l.buffer = nil
+	}
 	first := l.next
 	offsets := make([]uint32, len(additions))
 	for i, a := range additions {

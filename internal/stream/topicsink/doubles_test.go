@@ -1,0 +1,5 @@
+package topicsink
+
+import "net"
+
+type netAddr = net.Addr
