@@ -104,3 +104,12 @@ func (c *Creator) Find(ctx context.Context, eventType string) (string, error) {
 	c.found[eventType] = topic
 	return topic, nil
 }
+
+// MaxMessageBytes is the topic's max.message.bytes, 0 where the cluster doesn't show it.
+func (c *Creator) MaxMessageBytes(ctx context.Context, topic string) int {
+	found, err := c.topics.admin.describe(ctx, []string{topic})
+	if err != nil {
+		return 0
+	}
+	return found[topic].maxMessageBytes
+}

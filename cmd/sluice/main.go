@@ -33,6 +33,7 @@ type cli struct {
 	Tail       tailCmd       `cmd:"" help:"Print events from the topics as they arrive."`
 	Subscribe  subscribeCmd  `cmd:"" help:"Deliver events to a webhook handler or standard output, as a consumer group."`
 	Replay     replayCmd     `cmd:"" help:"Write a stretch of the topics to a file, a topic or a webhook."`
+	Import     importCmd     `cmd:"" help:"Write what was exported, or plain bodies, to the topics."`
 	Groups     groupsCmd     `cmd:"" help:"Show the consumer groups of the topics, and how far behind they are."`
 	Rewind     rewindCmd     `cmd:"" help:"Set a consumer group back, or forward, to a time."`
 	Verify     verifyCmd     `cmd:"" help:"Verify the signatures of stored records again."`

@@ -64,7 +64,7 @@ func (r *replay) run(ctx context.Context) (err error) {
 	}
 	sink, err := r.target(ctx)
 	if err != nil {
-		return err
+		return explainTopicSink(explainUnreachable(err))
 	}
 	if err = r.build(ctx, sink); err != nil {
 		return errors.Join(err, sink.Close())

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -30,16 +32,19 @@ const originTime = "2006-01-02T15:04:05.000Z07:00"
 
 // withOrigin adds to a record's headers where it is from.
 func withOrigin(replay string, r *stream.Record) []stream.Header {
-	h := make([]stream.Header, len(r.Headers), len(r.Headers)+5)
+	h := make([]stream.Header, len(r.Headers), len(r.Headers)+6)
 	copy(h, r.Headers)
-	return append(
-		h,
-		stream.Header{Key: replayIDHeader, Value: []byte(replay)},
-		stream.Header{Key: originTopicHeader, Value: []byte(r.Topic)},
-		stream.Header{Key: originPartitionHeader, Value: strconv.AppendInt(nil, int64(r.Partition), 10)},
-		stream.Header{Key: originOffsetHeader, Value: strconv.AppendInt(nil, r.Offset, 10)},
-		stream.Header{Key: originTimeHeader, Value: r.Time.UTC().AppendFormat(nil, originTime)},
-	)
+	b := make([]byte, 0, len(replay)+len(r.Topic)+64) // one for all values
+	add := func(name string, value []byte) {
+		h = append(h, stream.Header{Key: name, Value: value[len(b):len(value):len(value)]})
+		b = value
+	}
+	add(replayIDHeader, append(b, replay...))
+	add(originTopicHeader, append(b, r.Topic...))
+	add(originPartitionHeader, strconv.AppendInt(b, int64(r.Partition), 10))
+	add(originOffsetHeader, strconv.AppendInt(b, r.Offset, 10))
+	add(originTimeHeader, r.Time.UTC().AppendFormat(b, originTime))
+	return h
 }
 
 // topicTarget writes to topics, and creates those that are missing if it may.
@@ -75,9 +80,16 @@ func removeProgress(checkpoint string) error {
 	return nil
 }
 
+// topicMemory is what a process that writes to topics may take, where GOMEMLIMIT doesn't say otherwise: what is under way
+// is bounded, and the collector needs no more room than that to keep up.
+const topicMemory = 100 << 20
+
 // newTopicTarget opens a sink; o's Topic and Ensure may be nil: then each record goes to the topic of its type, as type
 // tells it.
 func newTopicTarget(ctx context.Context, c *config.Config, o topicsink.Options, typeOf func(*stream.Record) (string, error)) (stream.Resumable, error) {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(topicMemory)
+	}
 	creator, err := publisher.NewCreator(publisher.Options{Brokers: c.KafkaBrokers, Connect: connection(c), Topics: topicOptions(c)})
 	if err != nil {
 		return nil, err
@@ -94,9 +106,12 @@ func newTopicTarget(ctx context.Context, c *config.Config, o topicsink.Options, 
 		}
 	}
 	types := topicOptions(c)
-	o.Ensure = func(ctx context.Context, topic string) error {
+	o.Ensure = func(ctx context.Context, topic string) (int, error) {
 		eventType, _ := types.EventType(topic) // for its settings
-		return explainNoTopic(creator.Ensure(ctx, topic, eventType))
+		if err := creator.Ensure(ctx, topic, eventType); err != nil {
+			return 0, explainNoTopic(err)
+		}
+		return creator.MaxMessageBytes(ctx, topic), nil
 	}
 	sink, err := topicsink.New(ctx, o)
 	if err != nil {

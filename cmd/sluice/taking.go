@@ -15,8 +15,10 @@ import (
 const (
 	// takeBatch is how many records are reserved in one pipeline.
 	takeBatch = 500
-	// givenMost is how many may wait to be marked, where no checkpoint has them settled before.
+	// givenMost is how many may wait to be marked, and takenMost for how long, where no checkpoint has them settled before: a
+	// lease must not end meanwhile.
 	givenMost = 50_000
+	takenMost = 4 * time.Second
 )
 
 // takingSink reserves each record's delivery in Redis before it is written, and marks it as kept when it is: see
@@ -35,6 +37,7 @@ type takingSink struct {
 
 	waiting []takenRecord
 	given   []dedupe.Taking
+	settled time.Time // last
 	counts  takingCounts
 }
 
@@ -63,13 +66,16 @@ func (s *takingSink) Write(ctx context.Context, r *stream.Record, t stream.Ticke
 		x.record = s.as(r)
 	}
 	s.waiting = append(s.waiting, x)
+	if s.settled.IsZero() {
+		s.settled = time.Now()
+	}
+	if time.Since(s.settled) > takenMost || len(s.given) >= givenMost {
+		return s.Settle(ctx)
+	}
 	if len(s.waiting) < takeBatch {
 		return nil
 	}
-	if err := s.flush(ctx); err != nil || len(s.given) < givenMost {
-		return err
-	}
-	return s.Settle(ctx)
+	return s.flush(ctx)
 }
 
 // flush reserves and writes what waits. What is left after an error is tried again by the next.
@@ -162,7 +168,7 @@ func (s *takingSink) Settle(ctx context.Context) error {
 		}
 		s.given = s.given[n:]
 	}
-	s.given = nil
+	s.given, s.settled = nil, time.Now()
 	return nil
 }
 

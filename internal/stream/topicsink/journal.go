@@ -206,6 +206,7 @@ func (j *journal) next(past origins) (generation string, err error) {
 		if _, err := j.append(time.Now(), spool.Addition{Payload: past.encode()}); err != nil {
 			return "", err
 		}
+		j.used = false // as long as nothing else is in it, a state that couldn't be saved is named again
 	}
 	return j.generation, nil
 }

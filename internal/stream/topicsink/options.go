@@ -30,13 +30,14 @@ type Options struct {
 	Topic func(*stream.Record) (string, error)
 	// Headers replaces a record's headers; nil: they stay as they are.
 	Headers func(*stream.Record) []stream.Header
-	// Ensure returns when the topic exists, or says why it can't; nil: it has to be there. It is asked once a topic.
-	Ensure func(ctx context.Context, topic string) error
+	// Ensure returns when the topic exists, or says why it can't; nil: it has to be there. It is asked once a topic, and
+	// tells the topic's max.message.bytes, 0 if that isn't known.
+	Ensure func(ctx context.Context, topic string) (maxMessageBytes int, err error)
 
 	Log      *zap.Logger // required
 	Registry prometheus.Registerer
 
-	// Patience is how long brokers may take to answer at the start, and to show a topic (default 10 s). Later they are
+	// Patience is how long brokers may take to answer at the start, and to show a topic (default 5 s). Later they are
 	// waited for without end.
 	Patience time.Duration
 	// MaxRecords and MaxBytes bound what is under way (default 32768 and 8 MiB); a single larger record is let through.
@@ -62,7 +63,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Headers = func(r *stream.Record) []stream.Header { return r.Headers }
 	}
 	if o.Patience == 0 {
-		o.Patience = 10 * time.Second
+		o.Patience = 5 * time.Second
 	}
 	if o.MaxRecords == 0 {
 		o.MaxRecords = 32 << 10

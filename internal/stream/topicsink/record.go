@@ -1,6 +1,7 @@
 package topicsink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,8 +80,12 @@ func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
 		return t, nil
 	}
 	if s.opts.Ensure != nil {
-		if err := s.opts.Ensure(ctx, topic); err != nil {
+		most, err := s.opts.Ensure(ctx, topic)
+		if err != nil {
 			return nil, err
+		}
+		if most > 0 {
+			s.prod.SetMaxBatchBytes(topic, most)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
@@ -107,7 +112,7 @@ func (s *Sink) target(ctx context.Context, topic string) (*target, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for topic %s: %w", topic, errors.Join(context.Cause(ctx), known.Err))
+			return nil, fmt.Errorf("topic %s doesn't show up: %w", topic, cmp.Or(known.Err, context.Cause(ctx)))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -104,6 +105,9 @@ func New(ctx context.Context, o Options) (_ *Sink, err error) {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
+		if err != nil && o.Journal != "" && o.State == nil {
+			err = errors.Join(err, os.RemoveAll(o.Journal)) // nothing was sent
+		}
 	}()
 	if s.transport, err = connect.NewTransport(life, o.Connect); err != nil {
 		return nil, err
@@ -165,7 +169,10 @@ func (s *Sink) connected(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", stream.ErrUnreachable, errors.Join(s.prod.State().Err, context.Cause(ctx)))
+			if why := s.prod.State().Err; why != nil {
+				return fmt.Errorf("%w: %w", stream.ErrUnreachable, why)
+			}
+			return fmt.Errorf("%w: %w", stream.ErrUnreachable, context.Cause(ctx))
 		}
 	}
 }
