@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/internal/testenv"
 )
@@ -17,9 +18,12 @@ func TestGroups(t *testing.T) {
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		g := newGroupWorld(t, env, 30)
 		client := g.member("email_sent", "push_sent")
-		fetches := client.PollRecords(t.Context(), 10)
-		if err := fetches.Err0(); err != nil {
-			t.Fatal(err)
+		for seen := map[string]bool{}; len(seen) < 2; {
+			fetches := client.PollRecords(t.Context(), 3)
+			if err := fetches.Err0(); err != nil {
+				t.Fatal(err)
+			}
+			fetches.EachRecord(func(r *kgo.Record) { seen[r.Topic] = true })
 		}
 		if err := client.CommitUncommittedOffsets(t.Context()); err != nil {
 			t.Fatal(err)

@@ -9,8 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"mvdan.cc/sh/v3/syntax"
 )
 
 // savedRewind is the content of the file with the offsets of before.
@@ -35,7 +36,10 @@ func (p *rewindPlan) saved(now time.Time) *savedRewind {
 	for i := range p.Partitions {
 		row := &p.Partitions[i]
 		if row.changes() {
-			o := p.before[row.at()]
+			o, committed := p.before[row.at()]
+			if !committed {
+				o.Epoch = -1
+			}
 			s.Offsets = append(s.Offsets, savedOffset{row.Topic, row.Partition, row.From, o.Epoch, o.Metadata})
 		}
 	}
@@ -110,25 +114,10 @@ func readRewind(path string) (*savedRewind, error) {
 	return s, nil
 }
 
-// plain reports whether a letter is nothing special, neither in a file's name nor to a shell.
-func plain(r rune) bool {
-	return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r == '-' || r == '.' || r == '_'
-}
-
-// groupFileName makes a group's name fit for a file's.
-func groupFileName(group string) string {
-	return strings.Map(func(r rune) rune {
-		if plain(r) {
-			return r
-		}
-		return '_'
-	}, headOf(group, 100))
-}
-
 // shellWord quotes a word for a shell, if it needs that.
 func shellWord(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) && r != '/' }) {
-		return s
+	if quoted, err := syntax.Quote(s, syntax.LangBash); err == nil {
+		return quoted
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return s
 }
