@@ -25,7 +25,7 @@ const replayGrace = 10 * time.Second
 type replay struct {
 	c      *replayCmd
 	p      *process
-	chosen *tailTopics
+	chosen *topicChoice
 	goOn   string // the command that goes on
 	show   countedProgress
 	path   string // of the checkpoint; "": none
@@ -41,7 +41,7 @@ type replay struct {
 	shown replayShown
 }
 
-func newReplay(c *replayCmd, p *process, chosen *tailTopics, goOn string) *replay {
+func newReplay(c *replayCmd, p *process, chosen *topicChoice, goOn string) *replay {
 	r := &replay{c: c, p: p, chosen: chosen, goOn: goOn, show: newCountedProgress(p.stderr, replayShown{}.text(time.Time{}))}
 	if c.resumable() {
 		r.path = c.defaultCheckpoint()
@@ -126,6 +126,9 @@ func (r *replay) build(ctx context.Context, sink stream.Sink) error {
 	}
 	r.flow = &stream.Flow{
 		Source: source, Filters: append([]stream.Filter{r.keeps()}, filters...), Sink: sink, Before: r.state.next(), Every: r.c.Every,
+	}
+	if r.c.ToHTTP != "" {
+		r.flow.Ahead = replayAhead
 	}
 	if r.path != "" {
 		r.flow.Checkpoint = r

@@ -21,6 +21,8 @@ type partition struct {
 	buf     []Record // of the backlog, fetched and not yet merged
 	ahead   []Record // the same, behind buf
 
+	high     int64     // where it ended when it was last fetched from
+	answered bool      // high is known
 	served   uint64    // when it last gave records, in fetches; the others get their turn first
 	servedBy int32     // the broker that last answered for it, -1: none yet
 	gone     bool      // that broker says that the topic is no more

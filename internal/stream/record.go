@@ -38,8 +38,8 @@ func (r *Record) HeaderBytes(name string) []byte {
 	return nil
 }
 
-// own copies what the record shares, so that keeping it doesn't keep the whole fetch.
-func (r *Record) own() Record {
+// Clone copies what the record shares with others, so that keeping it doesn't keep the whole fetch.
+func (r *Record) Clone() Record {
 	c := *r
 	c.Key, c.Value = slices.Clone(r.Key), slices.Clone(r.Value)
 	c.Headers = slices.Clone(r.Headers)
