@@ -95,12 +95,8 @@ func newPublisher(c *config.Config, kept func(publisher.Kept), book *balance.Boo
 func newHandler(c *config.Config, d ingest.Deduper, p ingest.Publisher, log *zap.Logger, reg prometheus.Registerer) (*ingest.Handler, error) {
 	var verifier *signature.Verifier
 	if !c.InsecureNoSignature {
-		keys := make([]signature.Key, 0, len(c.SigningKeys))
-		for _, k := range c.SigningKeys {
-			keys = append(keys, signature.Key{Name: k.Name, Secret: k.Key.Reveal()})
-		}
 		var err error
-		if verifier, err = signature.New(keys, c.EffectiveTolerance()); err != nil {
+		if verifier, err = signature.New(signingKeys(c), c.EffectiveTolerance()); err != nil {
 			return nil, err
 		}
 	}
@@ -109,4 +105,13 @@ func newHandler(c *config.Config, d ingest.Deduper, p ingest.Publisher, log *zap
 		MaxBodyBytes: int64(c.MaxBody), MaxInFlightRequests: int64(c.MaxInFlight), MaxInFlightBytes: int64(c.MaxInFlightBytes),
 		BodyTimeout: c.ReadTimeout, RequestTimeout: c.RequestTimeout,
 	})
+}
+
+// signingKeys are the configured keys as package signature takes them.
+func signingKeys(c *config.Config) []signature.Key {
+	keys := make([]signature.Key, 0, len(c.SigningKeys))
+	for _, k := range c.SigningKeys {
+		keys = append(keys, signature.Key{Name: k.Name, Secret: k.Key.Reveal()})
+	}
+	return keys
 }

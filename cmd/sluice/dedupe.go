@@ -160,19 +160,8 @@ func redisOptions(c *config.Config, log *zap.Logger) dedupe.Options {
 
 // rebuildReader reads every topic that Sluice writes, as far as there are such.
 func rebuildReader(c *config.Config, since time.Time, log *zap.Logger) (*stream.Reader, error) {
-	where := topicOptions(c)
-	o := stream.Options{
-		Brokers: c.KafkaBrokers, Connect: connection(c), Since: since, Log: log,
-		Topics: []string{where.DeadLetter, where.Overflow},
-	}
-	if where.PerType() {
-		o.Match = func(topic string) bool {
-			_, own := where.EventType(topic)
-			return own
-		}
-	} else {
-		o.Topics = append(o.Topics, where.Template)
-	}
+	o := stream.Options{Brokers: c.KafkaBrokers, Connect: connection(c), Since: since, Log: log}
+	o.Topics, o.Match = everyTopic(topicOptions(c))
 	return stream.NewReader(o)
 }
 

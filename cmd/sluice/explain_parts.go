@@ -144,13 +144,9 @@ func (c *explainCmd) explainSignature(a *asked) (explainedSignature, error) {
 	if err != nil {
 		return s, err
 	}
-	keys := make([]signature.Key, 0, len(c.SigningKeys))
-	for _, k := range c.SigningKeys {
-		keys = append(keys, signature.Key{Name: k.Name, Secret: k.Key.Reveal()})
-	}
 	stamp := a.header.Get("X-CIO-Timestamp")
 	d, err := signature.Diagnose(signature.Attempt{
-		Keys: keys, Tolerance: c.EffectiveTolerance(), Timestamp: stamp, Signature: a.header.Get("X-CIO-Signature"),
+		Keys: signingKeys(&c.Config), Tolerance: c.EffectiveTolerance(), Timestamp: stamp, Signature: a.header.Get("X-CIO-Signature"),
 		Body: a.body, Original: a.original, Now: now,
 	})
 	if err != nil {

@@ -31,8 +31,12 @@ type cli struct {
 	demoCommand
 	Send       sendCmd       `cmd:"" help:"Send signed events as Customer.io does."`
 	Tail       tailCmd       `cmd:"" help:"Print events from the topics as they arrive."`
+	Subscribe  subscribeCmd  `cmd:"" help:"Deliver events to a webhook handler or standard output, as a consumer group."`
 	Replay     replayCmd     `cmd:"" help:"Write a stretch of the topics to a file, a topic or a webhook."`
 	Import     importCmd     `cmd:"" help:"Write what was exported, or plain bodies, to the topics."`
+	Groups     groupsCmd     `cmd:"" help:"Show the consumer groups of the topics, and how far behind they are."`
+	Rewind     rewindCmd     `cmd:"" help:"Set a consumer group back, or forward, to a time."`
+	Verify     verifyCmd     `cmd:"" help:"Verify the signatures of stored records again."`
 	Explain    explainCmd    `cmd:"" help:"Say what becomes of a request, and why its signature fails."`
 	Audit      auditCmd      `cmd:"" help:"Compare a sender's ledger with what the topics hold."`
 	Dedupe     dedupeCmd     `cmd:"" help:"Look after what Redis remembers."`

@@ -35,10 +35,15 @@ func (c *replayCmd) checkTarget() error {
 		return fmt.Errorf("%s exclude each other: a replay has one target", strings.Join(given, " and "))
 	case len(given) == 0 && !c.DryRun:
 		return errors.New("where to? Give one of --to-file, --to-topic, --to-http and --reroute, or --dry-run")
+	case c.ToHTTP == "" && c.Posts.SignWith != "":
+		return errors.New("--sign-with is for --to-http")
 	case c.ToFile != "" && c.ReplayID != "":
 		return errors.New("--replay-id is for headers, which --to-file doesn't add")
 	case c.Reroute && (len(c.types()) != 1 || c.types()[0] != deadLetterArgument || c.Unknown):
 		return errors.New("--reroute is for dead letters: name no other types")
+	}
+	if c.ToHTTP != "" {
+		return errors.Join(c.Posts.check(), c.Posts.checkURL("--to-http", c.ToHTTP))
 	}
 	return nil
 }
@@ -88,7 +93,7 @@ func (r *replay) open(ctx context.Context) (stream.Sink, error) {
 	case r.c.Reroute:
 		return r.openReroute(ctx)
 	case r.c.ToHTTP != "":
-		return nil, errors.New("--to-http isn't there yet")
+		return r.openHTTP(ctx)
 	}
 	return nil, errors.New("no target")
 }

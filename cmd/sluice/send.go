@@ -83,7 +83,7 @@ func (c *sendCmd) Run(ctx context.Context, parsed *kong.Context, p *process) (er
 		return err
 	}
 	options := c.options()
-	keyName, secret, err := c.signingKey()
+	keyName, secret, err := signingKey(&c.Config, c.SignWith)
 	if err != nil {
 		return err
 	}
@@ -123,27 +123,6 @@ func (c *sendCmd) options() sender.Options {
 		URL: c.URL, Timeout: c.Timeout, Concurrency: c.Concurrency, Rate: c.Rate, Duplicates: float64(c.Duplicates),
 		FirstWait: c.FirstWait, MaxWait: c.MaxWait, RetryFor: c.RetryFor, Duration: c.Duration,
 	}
-}
-
-// signingKey finds the key to sign with; no key and no error mean that nothing is to be signed.
-func (c *sendCmd) signingKey() (name, secret string, err error) {
-	if len(c.SigningKeys) == 0 {
-		if c.InsecureNoSignature && c.SignWith == "" {
-			return "", "", nil
-		}
-		return "", "", &config.InvalidError{Problems: []string{
-			"no signing key: set SLUICE_SIGNING_KEYS (or SLUICE_SIGNING_KEYS_FILE) as for the receiver, or, if it takes unsigned requests, SLUICE_INSECURE_NO_SIGNATURE=true",
-		}}
-	}
-	names := make([]string, len(c.SigningKeys))
-	for i, k := range c.SigningKeys {
-		if names[i] = k.Name; c.SignWith == "" || c.SignWith == k.Name {
-			return k.Name, k.Key.Reveal(), nil
-		}
-	}
-	return "", "", &config.InvalidError{Problems: []string{
-		fmt.Sprintf("--sign-with=%s: there is no signing key of that name, but %s", c.SignWith, strings.Join(names, ", ")),
-	}}
 }
 
 func (c *sendCmd) generator() (*sender.Generator, error) {

@@ -6,12 +6,9 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 
 	"sluice/config"
 )
@@ -203,33 +200,4 @@ func (x *spoolItem) notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("%s: %s ends in the midst of a write, as after a kill: that is no damage", x.Instance, place.File))
 	}
 	return notes
-}
-
-// drawTable draws rows, the first of which is the header: with lines on a terminal, in columns elsewhere.
-func drawTable(w io.Writer, rows [][]string) string {
-	if isTerminal(w) {
-		t := table.NewWriter()
-		t.SetStyle(table.StyleLight)
-		t.Style().Options = table.OptionsNoBordersAndSeparators
-		t.Style().Format.Header = text.FormatLower
-		for i, row := range rows {
-			cells := make(table.Row, len(row))
-			for j, cell := range row {
-				cells[j] = cell
-			}
-			if i == 0 {
-				t.AppendHeader(cells)
-			} else {
-				t.AppendRow(cells)
-			}
-		}
-		return t.Render() + "\n"
-	}
-	var out strings.Builder
-	columns := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(columns, strings.Join(row, "\t"))
-	}
-	_ = columns.Flush() // to memory
-	return out.String()
 }

@@ -59,7 +59,7 @@ func (c *tailCmd) Validate() error {
 	case !since.IsZero() && !until.IsZero() && until.Before(since):
 		return fmt.Errorf("--until (%s) is before --since (%s)", until.Format(time.RFC3339), since.Format(time.RFC3339))
 	}
-	_, err = newTailTypes(c.Types, c.Unknown, c.DeadLetter)
+	_, err = newTypeChoice(c.Types, c.Unknown, c.DeadLetter)
 	return err
 }
 
@@ -91,7 +91,7 @@ func (c *tailCmd) Run(ctx context.Context, parsed *kong.Context, p *process) err
 	if _, err := config.Load(&c.Config, config.SourcesOf(parsed, p.environ)); err != nil {
 		return err
 	}
-	types, err := newTailTypes(c.Types, c.Unknown, c.DeadLetter)
+	types, err := newTypeChoice(c.Types, c.Unknown, c.DeadLetter)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (c *tailCmd) Run(ctx context.Context, parsed *kong.Context, p *process) err
 		return nil
 	}
 	chosen := types.in(topicOptions(&c.Config))
-	if err := c.checkTypes(ctx, chosen, p.stderr); err != nil {
+	if err := chosen.check(ctx, &c.Config, c.follows(), p.stderr); err != nil {
 		if ctx.Err() != nil {
 			return nil // it was told to end
 		}
@@ -130,28 +130,7 @@ func (c *tailCmd) Run(ctx context.Context, parsed *kong.Context, p *process) err
 	return explainUnreachable(err)
 }
 
-// checkTypes warns of types that have no topic, or fails if none is waited for.
-func (c *tailCmd) checkTypes(ctx context.Context, chosen *tailTopics, stderr io.Writer) error {
-	if !chosen.doubtful() {
-		return nil
-	}
-	topics, err := stream.Topics(ctx, c.KafkaBrokers, connection(&c.Config))
-	if err != nil {
-		return explainUnreachable(err)
-	}
-	for _, missing := range chosen.missing(topics) {
-		if !c.follows() && missing.exact {
-			return errors.New(missing.text)
-		}
-		if c.follows() {
-			missing.text += "; waiting"
-		}
-		fmt.Fprintf(stderr, "sluice: warning: %s\n", missing.text)
-	}
-	return nil
-}
-
-func (c *tailCmd) readerOptions(chosen *tailTopics, stderr io.Writer) (stream.Options, error) {
+func (c *tailCmd) readerOptions(chosen *topicChoice, stderr io.Writer) (stream.Options, error) {
 	since, until, err := c.span(time.Now())
 	if err != nil {
 		return stream.Options{}, err

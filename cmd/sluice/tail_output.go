@@ -18,7 +18,7 @@ import (
 type tailFormat func(b []byte, r *stream.Record) []byte
 
 // format is the format that --output asks for.
-func (c *tailCmd) format(p *process, chosen *tailTopics) tailFormat {
+func (c *tailCmd) format(p *process, chosen *topicChoice) tailFormat {
 	terminal := isTerminal(p.stdout)
 	switch {
 	case c.Output == "raw":

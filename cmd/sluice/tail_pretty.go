@@ -19,7 +19,7 @@ import (
 // prettyEvents is the format for people. Everything that comes from outside has its control characters escaped, so that
 // a body can't command the terminal.
 type prettyEvents struct {
-	topics  *tailTopics
+	topics  *topicChoice
 	zone    *time.Location
 	colours bool
 	width   func() int // columns to cut to, 0: don't
@@ -51,7 +51,7 @@ func (f *prettyEvents) append(b []byte, r *stream.Record) []byte {
 		{"  " + padTo(key, keyColumn) + "  " + cmp.Or(terminalSafe(r.Header("ce_id")), "-"), 0},
 		{"  " + f.placeOf(r, eventType), text.Faint},
 	}
-	if r.Topic == f.topics.where.DeadLetter {
+	if r.Topic == f.topics.where.DeadLetter || f.topics.ofGroup(r.Topic) {
 		parts = append(parts, tailPart{"  " + deadLetterText(r), text.FgRed})
 	}
 	if summary := dataSummary(r.Value); summary != "" {

@@ -23,7 +23,7 @@ func tailTemplate() publisher.TopicOptions {
 }
 
 func prettyFor(width int, colours bool) *prettyEvents {
-	types := &tailTypes{documented: true, deadLetters: true}
+	types := &typeChoice{documented: true, deadLetters: true}
 	return &prettyEvents{
 		topics: types.in(tailTemplate()), zone: time.FixedZone("test", 2*60*60), colours: colours, width: func() int { return width },
 	}

@@ -71,11 +71,17 @@ func createTopic(t *testing.T, env *testenv.Env, name string) {
 // write appends an event a second later than the one before.
 func (w *tailWriter) write(topic, eventType, id string) {
 	w.Helper()
+	w.writeFor(topic, eventType, id, id)
+}
+
+// writeFor is write for an event with a key.
+func (w *tailWriter) writeFor(topic, eventType, id, key string) {
+	w.Helper()
 	w.time = w.time.Add(time.Second)
 	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 	defer cancel()
 	err := w.client.ProduceSync(ctx, &kgo.Record{
-		Topic: topic, Timestamp: w.time, Key: []byte(id), Value: fmt.Appendf(nil, `{"event_id":%q}`, id),
+		Topic: topic, Timestamp: w.time, Key: []byte(key), Value: fmt.Appendf(nil, `{"event_id":%q}`, id),
 		Headers: []kgo.RecordHeader{{Key: "event-type", Value: []byte(eventType)}, {Key: "ce_id", Value: []byte(id)}},
 	}).FirstErr()
 	if err != nil {

@@ -3,7 +3,6 @@ package sender
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -94,13 +93,6 @@ func (o *Options) fill() {
 		o.Now = time.Now
 	}
 	if o.Transport == nil {
-		o.Transport = &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{}).DialContext, // the post's deadline bounds it
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 2 * o.Concurrency, // each worker may post twice at once
-			IdleConnTimeout:     90 * time.Second,
-			DisableCompression:  true,
-		}
+		o.Transport = NewTransport(2 * o.Concurrency) // each worker may post twice at once
 	}
 }

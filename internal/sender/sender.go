@@ -36,10 +36,7 @@ func New(o Options) (*Sender, error) {
 		// Timers are late by up to a few milliseconds; a burst of 10 ms makes up for it.
 		s.limiter = rate.NewLimiter(rate.Limit(o.Rate), 1+int(min(o.Rate/100, math.MaxInt32)))
 	}
-	s.client = &http.Client{
-		Transport:     o.Transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	s.client = NewClient(o.Transport)
 	return s, nil
 }
 

@@ -87,6 +87,7 @@ func (r *fetchResponse) ApiKey() protocol.ApiKey { return protocol.Fetch }
 type fetched struct {
 	id      partitionID
 	err     error // a kafka.Error
+	high    int64 // what is committed ends here
 	aborted []aborted
 	raw     []byte
 }
@@ -159,8 +160,8 @@ func (r *responseReader) partition(topic string, version int16) fetched {
 	if code := r.int16(); code != 0 {
 		f.err = kafka.Error(code)
 	}
-	r.int64() // high watermark
-	r.int64() // last stable offset
+	r.int64()          // high watermark
+	f.high = r.int64() // the last stable offset
 	if version >= 5 {
 		r.int64() // log start offset
 	}

@@ -59,6 +59,9 @@ type Flow struct {
 	Filters []Filter      // all of them have to want a record; the cheapest first
 	Limit   *rate.Limiter // of the records given to the sink; nil: none
 	Sink    Sink
+	// Ahead is the most records of a partition that are given to the sink before the first of them is kept: as many may be
+	// given again after an interruption, and that many tickets are held. 0: no limit.
+	Ahead int
 
 	Checkpoint Checkpoint // nil: none
 	// Every is how often the checkpoint is saved (default 3 s).
@@ -85,6 +88,9 @@ type Counts struct {
 func (f *Flow) Counts() Counts {
 	return Counts{Read: f.counts.read.Load(), Wanted: f.counts.wanted.Load(), Bytes: f.counts.bytes.Load()}
 }
+
+// Next is what has to be read next in each partition so that nothing is left out. It may be called while the flow runs.
+func (f *Flow) Next() Positions { return f.tickets.next() }
 
 // Run returns when everything is kept, with ctx's error when that ends before, or with the first error of a part. In
 // each case the checkpoint then says how far it has come: what is under way when ctx ends is settled within grace. Run
@@ -117,7 +123,6 @@ func (f *Flow) Run(ctx context.Context, grace time.Duration) error {
 }
 
 func (f *Flow) take(ctx context.Context, r *Record) error {
-	f.counts.read.Add(1)
 	for _, wants := range f.Filters {
 		wanted, err := wants(r)
 		if err != nil {
@@ -125,6 +130,7 @@ func (f *Flow) take(ctx context.Context, r *Record) error {
 		}
 		if !wanted {
 			f.tickets.pass(r)
+			f.counts.read.Add(1)
 			return f.due(ctx)
 		}
 	}
@@ -133,9 +139,13 @@ func (f *Flow) take(ctx context.Context, r *Record) error {
 			return err
 		}
 	}
+	if err := f.tickets.room(ctx, r, f.Ahead); err != nil {
+		return err
+	}
 	if err := f.Sink.Write(ctx, r, f.tickets.issue(r)); err != nil {
 		return err
 	}
+	f.counts.read.Add(1)
 	f.counts.wanted.Add(1)
 	f.counts.bytes.Add(int64(r.Size()))
 	return f.due(ctx)

@@ -124,10 +124,10 @@ type last struct {
 
 func (l *last) push(x *Record) {
 	if len(l.ring) < l.limit {
-		l.ring = append(l.ring, x.own())
+		l.ring = append(l.ring, x.Clone())
 		return
 	}
-	l.ring[l.next] = x.own()
+	l.ring[l.next] = x.Clone()
 	l.next = (l.next + 1) % l.limit
 }
 

@@ -20,6 +20,9 @@ type Options struct {
 	// none, and then the cluster isn't asked for its topics.
 	Topics []string
 	Match  func(topic string) bool
+	// Assigned are the only partitions that are read, if it isn't nil, and the offsets to begin at: [Begin], [Oldest] or the
+	// next one wanted. It needs Follow; records come as they are fetched, without the merge.
+	Assigned map[Partition]int64
 	// Keep leaves out records for which it returns false; nil keeps all.
 	Keep func(*Record) bool
 
@@ -37,6 +40,8 @@ type Options struct {
 	// at what was the end of each partition when it began.
 	Follow bool
 
+	// Placed is called for each partition of Assigned when it is known where reading begins. nil = not wanted.
+	Placed func(p Partition, next int64)
 	// Ready is called once, when it is known where to begin in every topic that exists. nil = not wanted.
 	Ready func(topics int)
 	// Idle is called when all records at hand have been given out and the reader is about to wait. An error ends Run.
@@ -47,6 +52,12 @@ type Options struct {
 	// Patience is how long a failure may last at the start, and later unless Follow (default 5 s).
 	Patience time.Duration
 }
+
+// Offsets of Options.Assigned that stand for places.
+const (
+	Begin  = -1 // where FromStart or Since say; with neither, what arrives from now on
+	Oldest = -2
+)
 
 func (o Options) validate() (Options, error) {
 	fromNow := !o.FromStart && o.Since.IsZero() && o.Last == 0
@@ -65,6 +76,8 @@ func (o Options) validate() (Options, error) {
 		return o, errors.New("stream: Options.Follow and Options.Until exclude each other")
 	case fromNow && !o.Follow:
 		return o, errors.New("stream: nothing to read: Options.Follow or a place to begin is needed")
+	case o.Assigned != nil && (!o.Follow || o.Last > 0):
+		return o, errors.New("stream: Options.Assigned needs Follow and excludes Last")
 	case o.Patience < 0:
 		return o, fmt.Errorf("stream: Options.Patience is %s", o.Patience)
 	}

@@ -21,6 +21,8 @@ type partition struct {
 	buf     []Record // of the backlog, fetched and not yet merged
 	ahead   []Record // the same, behind buf
 
+	high     int64     // where it ended when it was last fetched from
+	answered bool      // high is known
 	served   uint64    // when it last gave records, in fetches; the others get their turn first
 	servedBy int32     // the broker that last answered for it, -1: none yet
 	gone     bool      // that broker says that the topic is no more
@@ -93,13 +95,13 @@ func (p *partition) overdue(now time.Time, patience time.Duration) bool {
 	return !p.badSince.IsZero() && now.Sub(p.badSince) >= patience
 }
 
-// wants reports whether it is to be fetched now.
-func (p *partition) wants(merging bool) bool {
+// wants reports whether it is to be fetched now; with early, also what comes behind the records at hand.
+func (p *partition) wants(merging, early bool) bool {
 	if !p.resolved || p.gone || p.busy || p.leader < 0 {
 		return false
 	}
 	if merging {
-		return p.backlog && len(p.ahead) == 0 && p.pos < p.end
+		return p.backlog && len(p.ahead) == 0 && (early || len(p.buf) == 0) && p.pos < p.end
 	}
 	return true
 }

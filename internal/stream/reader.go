@@ -2,10 +2,14 @@ package stream
 
 import (
 	"context"
+	"sync/atomic"
 )
 
 // Reader reads topics. Run may be called more than once; each call begins anew.
-type Reader struct{ opts Options }
+type Reader struct {
+	opts   Options
+	behind atomic.Int64 // -1: not known
+}
 
 // NewReader checks the options and connects to nothing. The errors name the option.
 func NewReader(o Options) (*Reader, error) {
@@ -13,7 +17,16 @@ func NewReader(o Options) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{opts: o}, nil
+	r := &Reader{opts: o}
+	r.behind.Store(-1)
+	return r, nil
+}
+
+// Behind is how many offsets there were, by what brokers last said, between what a follower has given out and the ends of
+// its partitions. known is false until all partitions have been read from. It may be asked for at any time.
+func (r *Reader) Behind() (offsets int64, known bool) {
+	n := r.behind.Load()
+	return max(n, 0), n >= 0
 }
 
 // Run calls give for each record, one at a time, and returns when it is through, when ctx ends (nil) or when give fails
@@ -29,7 +42,7 @@ func NewReader(o Options) (*Reader, error) {
 // deleted and created again is read from its beginning; if, within half a second, it has also been filled again beyond
 // the place reached, that isn't noticed.
 //
-// Memory: 32 MiB of fetched records during the merge and 8 MiB a broker otherwise, but at least one batch a partition.
+// Memory: 32 MiB of fetched records during the merge and 16 MiB a broker otherwise, but at least one batch a partition.
 func (r *Reader) Run(ctx context.Context, give func(Record) error) error {
 	c, err := dialCluster(ctx, r.opts.Brokers, r.opts.Connect)
 	if err != nil {
@@ -37,6 +50,7 @@ func (r *Reader) Run(ctx context.Context, give func(Record) error) error {
 	}
 	defer c.close()
 	n := newRun(r.opts, c, give)
+	n.behind = &r.behind
 	inner, cancel := context.WithCancel(ctx)
 	err = n.read(inner)
 	cancel()

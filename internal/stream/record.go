@@ -25,16 +25,21 @@ type Header struct {
 
 // Header is the value of the last header with that name, "" if there is none.
 func (r *Record) Header(name string) string {
-	for _, h := range slices.Backward(r.Headers) {
-		if h.Key == name {
-			return string(h.Value)
-		}
-	}
-	return ""
+	return string(r.HeaderBytes(name))
 }
 
-// own copies what the record shares, so that keeping it doesn't keep the whole fetch.
-func (r *Record) own() Record {
+// HeaderBytes is Header without a copy.
+func (r *Record) HeaderBytes(name string) []byte {
+	for i := len(r.Headers) - 1; i >= 0; i-- {
+		if r.Headers[i].Key == name {
+			return r.Headers[i].Value
+		}
+	}
+	return nil
+}
+
+// Clone copies what the record shares with others, so that keeping it doesn't keep the whole fetch.
+func (r *Record) Clone() Record {
 	c := *r
 	c.Key, c.Value = slices.Clone(r.Key), slices.Clone(r.Value)
 	c.Headers = slices.Clone(r.Headers)

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol/metadata"
@@ -19,6 +21,9 @@ const (
 	refreshGap = 200 * time.Millisecond
 	// retryGap is the pause before a broker that has failed is asked again.
 	retryGap = 250 * time.Millisecond
+	// mostAhead is the number of partitions up to which the merge has more than it needs fetched: of more, even the least
+	// is much together.
+	mostAhead = 128
 )
 
 // run is one [Reader.Run]. All fields belong to the goroutine that calls read; jobs ask brokers in goroutines of their
@@ -26,7 +31,7 @@ const (
 type run struct {
 	opts    Options
 	cluster *cluster
-	give    func(Record) error
+	give    func(*Record) error
 	gaveErr error
 	log     *zap.Logger
 	now     func() time.Time
@@ -39,6 +44,9 @@ type run struct {
 	leaders    map[int32]*leader
 	fetches    uint64
 
+	assigned    map[Partition]int64 // those of Options.Assigned that haven't been seen yet
+	behind      *atomic.Int64       // nil: not wanted
+	live        []Record            // fetched beyond the backlog, and not yet given out
 	merging     bool
 	last        *last     // nil without Options.Last
 	further     *further  // nil but in [Reader.RunFrom]
@@ -64,9 +72,9 @@ type answer func(now time.Time) error
 
 func newRun(o Options, c *cluster, give func(Record) error) *run {
 	r := &run{
-		opts: o, cluster: c, give: give, log: o.Log, now: time.Now,
+		opts: o, cluster: c, give: func(x *Record) error { return give(*x) }, log: o.Log, now: time.Now,
 		answers: make(chan answer), partitions: make(map[partitionID]*partition), leaders: make(map[int32]*leader),
-		merging: true, expiredSaid: make(map[partitionID]bool),
+		merging: o.Assigned == nil, assigned: maps.Clone(o.Assigned), expiredSaid: make(map[partitionID]bool),
 	}
 	if o.Last > 0 {
 		r.last = &last{limit: o.Last, back: int64(o.Last)}
@@ -98,10 +106,25 @@ func (r *run) read(ctx context.Context) error {
 			}
 			r.start(ctx, now)
 		}
+		if err := r.giveLive(); err != nil {
+			return err
+		}
 		if err := r.await(ctx, now, more); err != nil {
 			return err
 		}
 	}
+}
+
+// giveLive gives out what was fetched beyond the backlog. The next fetch is under way meanwhile.
+func (r *run) giveLive() error {
+	for i := range r.live {
+		if err := r.deliver(&r.live[i]); err != nil {
+			return err
+		}
+	}
+	r.live = nil
+	r.tellBehind()
+	return nil
 }
 
 // begin asks which topics there are.
@@ -129,7 +152,7 @@ func (r *run) begin(ctx context.Context) error {
 		at.kind = placeSince
 	}
 	r.asked = r.now()
-	r.apply(found, at, true, r.asked)
+	r.apply(found, at, r.merging, r.asked)
 	return nil
 }
 
@@ -156,7 +179,7 @@ func (r *run) start(ctx context.Context, now time.Time) {
 		}
 		if unplaced := r.ledBy(id, func(p *partition) bool { return !p.resolved && !p.gone }); len(unplaced) > 0 {
 			r.locate(ctx, id, unplaced)
-		} else if hungry := r.ledBy(id, func(p *partition) bool { return p.wants(r.merging) }); len(hungry) > 0 {
+		} else if hungry := r.ledBy(id, func(p *partition) bool { return p.wants(r.merging, len(r.order) <= mostAhead) }); len(hungry) > 0 {
 			r.fetch(ctx, id, hungry)
 		}
 	}
@@ -292,6 +315,7 @@ type taken struct {
 	id      partitionID
 	records []Record
 	next    int64
+	high    int64 // where the partition ends
 	err     error
 }
 
@@ -306,7 +330,7 @@ func decode(res *fetchResponse, want []wanted) []taken {
 		if !ours {
 			continue
 		}
-		t := taken{id: f.id, err: f.err, next: start}
+		t := taken{id: f.id, err: f.err, next: start, high: f.high}
 		if t.err == nil {
 			b := batches{topic: f.id.topic, partition: int(f.id.partition), from: start, aborted: f.aborted}
 			t.records, t.next, t.err = b.read(f.raw)
@@ -335,7 +359,7 @@ func (r *run) take(id int32, got []taken, now time.Time) error {
 			progress, p.served = true, r.fetches
 		}
 		if t.err == nil && (t.next > p.pos || !r.merging) {
-			p.servedBy = id
+			p.servedBy, p.high, p.answered = id, t.high, true
 			p.good()
 		}
 		if !p.resolved {
@@ -354,12 +378,23 @@ func (r *run) take(id int32, got []taken, now time.Time) error {
 		r.starving(id, got, now)
 	}
 	slices.SortFunc(live, func(a, b Record) int { return compare(&a, &b) })
-	for i := range live {
-		if err := r.deliver(&live[i]); err != nil {
-			return err
-		}
-	}
+	r.live = append(r.live, live...)
 	return nil
+}
+
+// tellBehind says how much there is to give out yet.
+func (r *run) tellBehind() {
+	if r.behind == nil || r.merging {
+		return
+	}
+	var n int64
+	for _, p := range r.order {
+		if !p.answered && !p.gone {
+			return
+		}
+		n += max(p.high-p.pos, 0)
+	}
+	r.behind.Store(n)
 }
 
 // starving notes that a broker has given nothing although there is something. It may be about to: as it starts, or
@@ -379,7 +414,7 @@ func (r *run) deliver(x *Record) error {
 		return nil
 	}
 	r.dirty = true
-	if err := r.give(*x); err != nil {
+	if err := r.give(x); err != nil {
 		r.gaveErr = err
 		return err
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"maps"
 	"sort"
 	"sync"
@@ -31,22 +32,44 @@ type tickets struct {
 }
 
 func (t *tickets) begin(before Positions) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.of, t.before = make(map[Partition]*handed), maps.Clone(before)
 }
 
 func (t *tickets) partition(r *Record) *handed {
-	if t.last != nil && t.at.ID == r.Partition && t.at.Topic == r.Topic {
+	if t.last != nil && t.at.ID == r.Partition && t.at.Topic == r.Topic && r.Offset >= t.last.through {
 		return t.last
 	}
 	t.at = Partition{r.Topic, r.Partition}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.of[t.at] == nil {
+	// A partition that begins anew was created again, or its log was cut: what is out belongs to offsets of the past.
+	if h := t.of[t.at]; h == nil || r.Offset < h.through {
 		t.of[t.at] = &handed{}
 		delete(t.before, t.at)
 	}
 	t.last = t.of[t.at]
 	return t.last
+}
+
+// room waits until fewer than so many records of the partition have to be kept before the position moves on.
+func (t *tickets) room(ctx context.Context, r *Record, most int) error {
+	if most <= 0 {
+		return nil
+	}
+	h := t.partition(r)
+	for {
+		freed := h.room(most)
+		if freed == nil {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // issue notes that a record is handed to the sink.
@@ -82,8 +105,9 @@ func (t *tickets) next() Positions {
 // handed are the tickets of one partition.
 type handed struct {
 	mu      sync.Mutex
-	out     []ticketed // not given back, and what was given back behind the first of them; by offset
-	through int64      // the offset after the last record that was read
+	out     []ticketed    // not given back, and what was given back behind the first of them; by offset
+	through int64         // the offset after the last record that was read; only the reading goroutine writes it
+	freed   chan struct{} // closed when out gets shorter, where somebody waits for that
 }
 
 type ticketed struct {
@@ -104,7 +128,24 @@ func (h *handed) kept(offset int64) {
 	h.out[i].kept = true
 	for len(h.out) > 0 && h.out[0].kept {
 		h.out = h.out[1:]
+		if h.freed != nil {
+			close(h.freed)
+			h.freed = nil
+		}
 	}
+}
+
+// room is nil if fewer than so many tickets are held, else it is closed when there are fewer.
+func (h *handed) room(most int) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.out) < most {
+		return nil
+	}
+	if h.freed == nil {
+		h.freed = make(chan struct{})
+	}
+	return h.freed
 }
 
 func (h *handed) next() int64 {

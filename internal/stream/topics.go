@@ -51,6 +51,9 @@ func (r *run) apply(found []metadata.ResponseTopic, at place, backlog bool, aske
 		}
 		for _, tp := range found[i].Partitions {
 			id := partitionID{found[i].Name, tp.PartitionIndex}
+			if !r.ours(id) {
+				continue
+			}
 			p := r.partitions[id]
 			if p != nil && p.gone && !p.busy && asked.After(p.goneAt) {
 				r.log.Info("topic was deleted and created again: reading it from its beginning", zap.String("topic", id.topic))
@@ -59,6 +62,7 @@ func (r *run) apply(found []metadata.ResponseTopic, at place, backlog bool, aske
 			}
 			if p == nil {
 				p = &partition{id: id, leader: -1, servedBy: -1, place: at, backlog: backlog}
+				r.assign(p)
 				r.partitions[id] = p
 				r.order = append(r.order, p)
 			}
@@ -69,6 +73,33 @@ func (r *run) apply(found []metadata.ResponseTopic, at place, backlog bool, aske
 	slices.SortFunc(r.order, func(a, b *partition) int {
 		return cmp.Or(cmp.Compare(a.id.topic, b.id.topic), cmp.Compare(a.id.partition, b.id.partition))
 	})
+}
+
+func (r *run) ours(id partitionID) bool {
+	_, is := r.opts.Assigned[Partition{id.topic, int(id.partition)}]
+	return is || r.opts.Assigned == nil
+}
+
+// assign gives a partition the place of Options.Assigned, the first time that it is seen. Should it be created anew
+// later, all of it is new.
+func (r *run) assign(p *partition) {
+	id := Partition{p.id.topic, int(p.id.partition)}
+	next, first := r.assigned[id]
+	switch {
+	case !first:
+		return
+	case next == Oldest:
+		p.place = place{kind: placeFirst}
+	case next >= 0:
+		p.place, p.pos = place{kind: placeAgain}, next
+	case r.opts.FromStart:
+		p.place = place{kind: placeFirst}
+	case !r.opts.Since.IsZero():
+		p.place = place{kind: placeSince}
+	default:
+		p.place = place{kind: placeNow}
+	}
+	delete(r.assigned, id)
 }
 
 // miss gives up partitions that have been failing for a while and that brokers no longer list.
@@ -189,13 +220,16 @@ func (r *run) placed(p *partition, id int32, b bounds, now time.Time) error {
 	p.servedBy = id
 	if p.place.kind == placeAgain {
 		r.placedAgain(p, b)
-		return nil
+	} else {
+		if !p.backlog && p.place.kind != placeSince {
+			b.since = -1 // a new topic: all of it is news
+		}
+		p.settle(b)
 	}
-	if !p.backlog {
-		b.since = -1 // a new topic: all of it is news
+	if r.opts.Placed != nil {
+		r.opts.Placed(Partition{p.id.topic, int(p.id.partition)}, p.pos)
 	}
-	p.settle(b)
-	if r.further != nil && p.backlog {
+	if r.further != nil && p.backlog && p.place.kind != placeAgain {
 		return r.further.place(p, b)
 	}
 	return nil
@@ -220,7 +254,7 @@ func (r *run) placedAgain(p *partition, b bounds) {
 	if !r.expiredSaid[p.id] {
 		r.expiredSaid[p.id] = true
 		r.log.Warn(text, zap.String("topic", p.id.topic), zap.Int32("partition", p.id.partition),
-			zap.Int64("offset", sought), zap.Int64("oldest", b.first))
+			zap.Int64("offset", sought), zap.Int64("oldest", b.first), zap.Int64("missed", max(b.first-sought, 0)))
 	}
 }
 

@@ -12,11 +12,12 @@ import (
 // everything.
 func (c *Cluster) Internal() []string { return c.direct().bootstrap }
 
-// Tools is a folder with kafka-topics.sh and kafka-acls.sh, as Kafka's distribution has them, for PATH.
+// Tools is a folder with kafka-topics.sh, kafka-acls.sh and kafka-console-consumer.sh, as Kafka's distribution has them,
+// for PATH.
 func (c *Cluster) Tools(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, class := range map[string]string{"topics": "TopicCommand", "acls": "AclCommand"} {
+	for name, class := range map[string]string{"topics": "TopicCommand", "acls": "AclCommand", "console-consumer": "consumer.ConsoleConsumer"} {
 		var quoted []string
 		for _, arg := range append(c.javaArgs(), "org.apache.kafka.tools."+class) {
 			quoted = append(quoted, "'"+arg+"'")

@@ -2,11 +2,15 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
 
+	"sluice/config"
 	"sluice/event"
 	"sluice/internal/stream"
 	"sluice/publisher"
@@ -15,24 +19,30 @@ import (
 // deadLetterArgument stands for the dead letters where event types are named.
 const deadLetterArgument = "dead-letter"
 
+// groupDeadLetters, with a consumer group's name behind it, stands for what the group's handler didn't take.
+const groupDeadLetters = deadLetterArgument + ":"
+
 // eventTypeHeader names the event type on every record of one.
 const eventTypeHeader = "event-type"
 
-// tailTypes is a choice of event types.
-type tailTypes struct {
+// typeChoice is a choice of event types.
+type typeChoice struct {
 	names       []string // exact
 	patterns    []string // as path.Match takes them
 	documented  bool     // all documented types
 	unknown     bool     // all that aren't
 	deadLetters bool
+	groups      []string // whose dead letters were chosen
 }
 
-func newTailTypes(args []string, unknown, deadLetters bool) (*tailTypes, error) {
-	t := &tailTypes{documented: len(args) == 0, unknown: unknown, deadLetters: deadLetters}
+func newTypeChoice(args []string, unknown, deadLetters bool) (*typeChoice, error) {
+	t := &typeChoice{documented: len(args) == 0, unknown: unknown, deadLetters: deadLetters}
 	for _, arg := range args {
 		switch {
 		case arg == deadLetterArgument:
 			t.deadLetters = true
+		case strings.HasPrefix(arg, groupDeadLetters) && arg != groupDeadLetters:
+			t.groups = append(t.groups, strings.TrimPrefix(arg, groupDeadLetters))
 		case strings.ContainsAny(arg, `*?[\`):
 			if _, err := path.Match(arg, ""); err != nil {
 				return nil, fmt.Errorf("pattern %q: %w", arg, err)
@@ -48,7 +58,7 @@ func newTailTypes(args []string, unknown, deadLetters bool) (*tailTypes, error) 
 }
 
 // has reports whether a type was chosen. Records without one are dead letters or foreign.
-func (t *tailTypes) has(eventType string) bool {
+func (t *typeChoice) has(eventType string) bool {
 	known := event.IsKnown(eventType)
 	return t.documented && known || t.unknown && !known || slices.Contains(t.names, eventType) ||
 		slices.ContainsFunc(t.patterns, func(pattern string) bool {
@@ -58,26 +68,29 @@ func (t *tailTypes) has(eventType string) bool {
 }
 
 // onlyDeadLetters reports whether no event of any type was chosen.
-func (t *tailTypes) onlyDeadLetters() bool {
+func (t *typeChoice) onlyDeadLetters() bool {
 	return !t.documented && !t.unknown && len(t.names)+len(t.patterns) == 0
 }
 
 // in says where the chosen types are.
-func (t *tailTypes) in(o publisher.TopicOptions) *tailTopics {
-	return &tailTopics{tailTypes: t, where: o}
+func (t *typeChoice) in(o publisher.TopicOptions) *topicChoice {
+	return &topicChoice{typeChoice: t, where: o}
 }
 
-// tailTopics is a choice of topics.
-type tailTopics struct {
-	*tailTypes
+// topicChoice is a choice of topics.
+type topicChoice struct {
+	*typeChoice
 	where publisher.TopicOptions
 }
 
 // topics returns the topics that are certain and, if others in the cluster may have to be read too, what they have to
 // match.
-func (t *tailTopics) topics() (names []string, match func(string) bool) {
+func (t *topicChoice) topics() (names []string, match func(string) bool) {
 	if t.deadLetters {
 		names = append(names, t.where.DeadLetter)
+	}
+	for _, group := range t.groups {
+		names = append(names, t.where.DeadLetterOf(group))
 	}
 	if t.onlyDeadLetters() {
 		return names, nil
@@ -106,8 +119,20 @@ func (t *tailTopics) topics() (names []string, match func(string) bool) {
 	return slices.Compact(names), match
 }
 
+// everyTopic chooses all that Sluice writes, as topics does.
+func everyTopic(where publisher.TopicOptions) (names []string, match func(string) bool) {
+	names = []string{where.DeadLetter, where.Overflow}
+	if !where.PerType() {
+		return append(names, where.Template), nil
+	}
+	return names, func(topic string) bool {
+		_, own := where.EventType(topic)
+		return own
+	}
+}
+
 // eventType is a record's event type, "" if it has none.
-func (t *tailTopics) eventType(r *stream.Record) string {
+func (t *topicChoice) eventType(r *stream.Record) string {
 	if named := r.Header(eventTypeHeader); named != "" {
 		return named
 	}
@@ -116,16 +141,46 @@ func (t *tailTopics) eventType(r *stream.Record) string {
 }
 
 // keep reports whether a record was chosen: a topic may hold several types.
-func (t *tailTopics) keep(r *stream.Record) bool {
+func (t *topicChoice) keep(r *stream.Record) bool {
 	if r.Topic == t.where.DeadLetter {
 		return t.deadLetters
+	}
+	if t.ofGroup(r.Topic) {
+		return true
 	}
 	return t.has(t.eventType(r))
 }
 
+// ofGroup reports whether a topic is for the dead letters of a chosen group.
+func (t *topicChoice) ofGroup(topic string) bool {
+	return slices.ContainsFunc(t.groups, func(group string) bool { return topic == t.where.DeadLetterOf(group) })
+}
+
 // doubtful reports whether it has to be seen in the cluster if what was chosen exists.
-func (t *tailTopics) doubtful() bool {
+func (t *topicChoice) doubtful() bool {
 	return len(t.patterns) > 0 || slices.ContainsFunc(t.names, func(name string) bool { return !event.IsKnown(name) })
+}
+
+// check warns of chosen types that have no topic, or fails if they aren't waited for. It asks the cluster only if there
+// may be such.
+func (t *topicChoice) check(ctx context.Context, c *config.Config, waits bool, stderr io.Writer) error {
+	if !t.doubtful() {
+		return nil
+	}
+	topics, err := stream.Topics(ctx, c.KafkaBrokers, connection(c))
+	if err != nil {
+		return explainUnreachable(err)
+	}
+	for _, missing := range t.missing(topics) {
+		if !waits && missing.exact {
+			return errors.New(missing.text)
+		}
+		if waits {
+			missing.text += "; waiting"
+		}
+		fmt.Fprintf(stderr, "sluice: warning: %s\n", missing.text)
+	}
+	return nil
 }
 
 // missingTopic is what was asked for and isn't in the cluster.
@@ -135,7 +190,7 @@ type missingTopic struct {
 }
 
 // missing looks for what was chosen among the cluster's topics.
-func (t *tailTopics) missing(topics []string) (found []missingTopic) {
+func (t *topicChoice) missing(topics []string) (found []missingTopic) {
 	for _, name := range t.names {
 		topic := t.where.Name(name)
 		if event.IsKnown(name) || t.where.PerType() && slices.Contains(topics, topic) {
@@ -154,7 +209,7 @@ func (t *tailTopics) missing(topics []string) (found []missingTopic) {
 		return found
 	}
 	for _, pattern := range t.patterns {
-		one := &tailTypes{patterns: []string{pattern}}
+		one := &typeChoice{patterns: []string{pattern}}
 		if !slices.ContainsFunc(topics, func(topic string) bool {
 			eventType, own := t.where.EventType(topic)
 			return own && one.has(eventType)
@@ -166,7 +221,7 @@ func (t *tailTopics) missing(topics []string) (found []missingTopic) {
 }
 
 // nearest lists the documented types that a name may have been meant to be, the likeliest first, at most three.
-func (t *tailTopics) nearest(name string) []string {
+func (t *topicChoice) nearest(name string) []string {
 	if eventType, own := t.where.EventType(name); own && event.IsKnown(eventType) {
 		return []string{eventType} // its topic's name was given
 	}

@@ -64,7 +64,7 @@ func TestTailTopics(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			types, err := newTailTypes(test.args, test.unknown, test.dead)
+			types, err := newTypeChoice(test.args, test.unknown, test.dead)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +127,7 @@ func TestTailMissing(t *testing.T) {
 		{"letter_*", `no topic matches "letter_*" yet`},
 		{"fax_*", ""},
 	} {
-		types, err := newTailTypes([]string{test.arg}, false, false)
+		types, err := newTypeChoice([]string{test.arg}, false, false)
 		if err != nil {
 			t.Fatal(err)
 		}
