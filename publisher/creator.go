@@ -46,7 +46,7 @@ func NewCreator(o Options) (*Creator, error) {
 	return &Creator{
 		topics: &topics{
 			life: life, opts: o.Topics, admin: &admin{transport, kafka.TCP(o.Brokers...)}, log: zap.NewNop(),
-			existing: prometheus.NewGauge(prometheus.GaugeOpts{Name: "topics"}),
+			existing: prometheus.NewGauge(prometheus.GaugeOpts{Name: "topics", Help: "Topics, shown to nobody."}),
 			creating: map[string]*creation{}, listed: map[string]bool{}, refused: map[string]time.Time{},
 		},
 		stop: stop, close: transport.CloseIdleConnections, found: map[string]string{},

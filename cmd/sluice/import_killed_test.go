@@ -24,10 +24,10 @@ func TestImportKilled(t *testing.T) {
 		var lines strings.Builder
 		for i := range n {
 			fmt.Fprintf(&lines, `{"event_id":"e%d","object_type":"email","metric":"sent","data":{"identifiers":{"id":"c%d"}}}`+"\n", i, i%20)
-			switch {
-			case i%10 == 0:
+			switch i % 10 {
+			case 0:
 				redis.put(fmt.Sprint("e", i), "done")
-			case i%10 == 1:
+			case 1:
 				redis.put(fmt.Sprint("e", i), "done:dl")
 			}
 		}

@@ -124,7 +124,7 @@ func TestImport(t *testing.T) {
 // withoutRequest leaves out what only a request has, and when it was.
 func withoutRequest(text string) string {
 	var kept []string
-	for _, part := range strings.Split(text, " ") {
+	for part := range strings.SplitSeq(text, " ") {
 		if !strings.Contains(part, "X-CIO-") && !strings.Contains(part, "sluice-time=") {
 			kept = append(kept, strings.Trim(part, "[]"))
 		}

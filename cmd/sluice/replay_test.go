@@ -175,7 +175,7 @@ func TestReplayDryRun(t *testing.T) {
 				t.Errorf("topic %+v", *x)
 			}
 		}
-		if len(s.Topics) != 2 || s.Total.Records != 10 || s.Total.First != begin.Add(time.Second) || s.Total.Last != begin.Add(10*time.Second) || s.Seconds != 5 {
+		if len(s.Topics) != 2 || s.Total.Records != 10 || !s.Total.First.Equal(begin.Add(time.Second)) || !s.Total.Last.Equal(begin.Add(10*time.Second)) || s.Seconds != 5 {
 			t.Errorf("%s", got.stdout)
 		}
 		got = replayRun(t.Context(), t, tailSettings(env), "--dry-run", "--jq", `.event_id == "3"`)
@@ -336,5 +336,28 @@ func TestCommandLine(t *testing.T) {
 	got := commandLine([]string{"replay", "email_*", "--jq", ".a == 'b'", "--kafka-sasl-password=secret", "--redis-password", "secret", "--to-file", "x"})
 	if want := `sluice replay 'email_*' --jq ".a == 'b'" '--kafka-sasl-password=...' --redis-password ... --to-file x`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestReplayLost: what was removed while a replay was interrupted, as far as it was still to come.
+func TestReplayLost(t *testing.T) {
+	at := func(topic string, begin, end, oldest int64) stream.Span {
+		return stream.Span{Partition: stream.Partition{Topic: topic}, Begin: begin, End: end, Oldest: oldest, First: time.Unix(9, 0)}
+	}
+	r := &replay{c: &replayCmd{}, state: &replayState{
+		Placed: true,
+		Spans:  []replaySpan{{"done", 0, 0, 10}, {"gone", 0, 5, 10}, {"eaten", 0, 0, 10}, {"cut", 0, 0, 10}, {"whole", 0, 0, 10}},
+		Next:   []replayOffset{{"done", 0, 10}, {"gone", 0, 7}, {"eaten", 0, 2}, {"cut", 0, 3}},
+	}}
+	got := r.lost([]stream.Span{at("eaten", 2, 10, 6), at("cut", 3, 8, 0), at("whole", 0, 10, 0)})
+	want := []replayMissing{
+		{Topic: "cut", Since: time.Unix(9, 0), Records: 2}, {Topic: "eaten", Since: time.Unix(9, 0), Records: 4},
+		{Topic: "gone", Records: 3, Deleted: true},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if text := got[2].text(); text != "gone was deleted: 3 records of it that were still to come are missing" {
+		t.Error(text)
 	}
 }

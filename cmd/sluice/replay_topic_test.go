@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +56,36 @@ func TestReplayToTopic(t *testing.T) {
 		mustRun(t.Context(), t, environ, "", exitOK, "replay", "email_*", "--to-topic", env.Topic("again_{event_type}"), "--checkpoint", checkpoint("b"))
 		if n := len(env.Records(t, env.Topic("again_email_opened"))); n != 10 {
 			t.Errorf("%d opened", n)
+		}
+
+		// Interrupted, it says how to go on, and does.
+		client, err := kgo.NewClient(kgo.SeedBrokers(env.Brokers()...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		admin, slow := kadm.NewClient(client), env.Topic("slow")
+		createTopic(t, env, slow)
+		ctx, interrupt := context.WithCancel(t.Context())
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			defer interrupt()
+			testenv.Eventually(t, 30*time.Second, func() error {
+				if held(t, admin, slow) < 3 {
+					return errNotYet
+				}
+				return nil
+			})
+		})
+		args := []string{"replay", "email_*", "--to-topic", slow, "--checkpoint", checkpoint("e")}
+		got = mustRun(ctx, t, environ, "", exitFailure, append(args, "--rate=8")...)
+		watching.Wait()
+		if !strings.Contains(got.stderr, "incomplete: interrupted; this goes on:\n    sluice replay") {
+			t.Error(got)
+		}
+		got = mustRun(t.Context(), t, environ, "", exitOK, append(args, "--resume")...)
+		if n := held(t, admin, slow); n != 20 || !strings.Contains(got.stdout, " 20  written\n") {
+			t.Errorf("%d records: %s", n, got)
 		}
 
 		got = mustRun(t.Context(), t, environ, "", exitFailure, "replay", "email_*", "--to-topic", env.Topic("email_sent"), "--checkpoint", checkpoint("c"))

@@ -158,7 +158,7 @@ func (c *rewindCmd) planTo(ctx context.Context, plan *rewindPlan, stderr io.Writ
 	var times []time.Time
 	plan.To = *c.To
 	if !at.IsZero() {
-		times, plan.To = []time.Time{at}, at.UTC().Format(time.RFC3339Nano)
+		times, plan.To = []time.Time{at}, at.UTC().Format(time.RFC3339)
 	}
 	places, err := stream.Places(ctx, c.KafkaBrokers, connection(&c.Config), topics, match, times...)
 	if err != nil {

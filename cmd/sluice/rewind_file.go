@@ -34,7 +34,10 @@ func (p *rewindPlan) saved(now time.Time) *savedRewind {
 	for i := range p.Partitions {
 		row := &p.Partitions[i]
 		if row.changes() {
-			o := p.before[row.at()]
+			o, committed := p.before[row.at()]
+			if !committed {
+				o.Epoch = -1
+			}
 			s.Offsets = append(s.Offsets, savedOffset{row.Topic, row.Partition, row.From, o.Epoch, o.Metadata})
 		}
 	}

@@ -109,7 +109,7 @@ func (p *rewindPlan) restore(saved *savedRewind, places []stream.Place) {
 	for _, place := range places {
 		there[place.Partition] = place
 	}
-	var gone, cut []string
+	var gone, none, cut []string
 	for _, o := range saved.Offsets {
 		at := stream.Partition{Topic: o.Topic, ID: o.Partition}
 		place, is := there[at]
@@ -118,6 +118,7 @@ func (p *rewindPlan) restore(saved *savedRewind, places []stream.Place) {
 			gone = append(gone, placeName(o.Topic, o.Partition))
 			continue
 		case o.Offset == nil:
+			none = append(none, placeName(o.Topic, o.Partition))
 			p.add(at, nil, place.End)
 			continue
 		case *o.Offset < place.Begin:
@@ -127,6 +128,9 @@ func (p *rewindPlan) restore(saved *savedRewind, places []stream.Place) {
 	}
 	if len(gone) > 0 {
 		p.Notes = append(p.Notes, "these aren't there any more, and are left out: "+firstOf(gone, 3))
+	}
+	if len(none) > 0 {
+		p.Notes = append(p.Notes, "no offset was committed in "+firstOf(none, 3)+", and none is left there: the consumer's auto.offset.reset decides where it begins")
 	}
 	if len(cut) > 0 {
 		p.Notes = append(p.Notes, "the record at the saved offset was deleted in "+firstOf(cut, 3)+": the consumer's auto.offset.reset decides where it begins")

@@ -30,7 +30,10 @@ type subscribeCmd struct {
 	Group string `required:"" short:"g" placeholder:"GROUP" help:"Consumer group. Its members share the partitions, and each goes on where the group has got to."`
 	From  string `default:"earliest" placeholder:"earliest|latest|TIME" help:"Where a group begins in topics that it hasn't read yet: with the oldest event, with what arrives from now on, or with the first event of a time, as 2026-01-31T15:04:05Z, 2026-01-31 (midnight UTC), or 10m, 2h, 7d ago."`
 
-	HTTP            string    `name:"http" placeholder:"URL" help:"Post each event's body there, signed as Customer.io signs. Unless given, events are printed."`
+	HTTP     string `name:"http" placeholder:"URL" help:"Post each event's body there, signed as Customer.io signs. Unless given, events are printed."`
+	JQ       string `name:"jq" placeholder:"EXPR" help:"Only events for which this jq expression gives anything but false or null, such as 'select(.data.campaign_id==42)'."`
+	Customer string `placeholder:"ID" help:"Only events of the person with this id, cio_id, customer_id or e-mail address."`
+
 	Posts           postFlags `embed:""`
 	GroupDeadLetter string    `name:"group-dead-letter" placeholder:"TOPIC" help:"Where events go that are given up. dead-letter-topic with _GROUP added, unless given."`
 
@@ -61,6 +64,9 @@ func (c *subscribeCmd) Validate() error {
 		return err
 	}
 	if _, _, err := c.from(time.Now()); err != nil {
+		return err
+	}
+	if _, err := c.filters(context.Background(), nil, &replayCounts{}); err != nil {
 		return err
 	}
 	switch {
@@ -111,8 +117,12 @@ func (c *subscribeCmd) Run(ctx context.Context, parsed *kong.Context, p *process
 		}
 		return err
 	}
+	var unjudged replayCounts
 	o, err := c.options(chosen, p.stderr)
 	if err != nil {
+		return err
+	}
+	if o.Filters, err = c.filters(ctx, chosen, &unjudged); err != nil {
 		return err
 	}
 
@@ -142,6 +152,9 @@ func (c *subscribeCmd) Run(ctx context.Context, parsed *kong.Context, p *process
 	began := time.Now()
 	err = member.Run(ctx)
 	fmt.Fprintf(p.stderr, "sluice: %s events in %s%s\n", count(member.Counts().Wanted), time.Since(began).Round(time.Millisecond), to.summary())
+	if n := unjudged.NotJSON + unjudged.Failed; n > 0 {
+		fmt.Fprintf(p.stderr, "sluice: %s events were left out because --jq can't judge them: they aren't JSON, or it fails on them\n", count(n))
+	}
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
 		return nil
 	}
@@ -163,8 +176,7 @@ func (c *subscribeCmd) options(chosen *topicChoice, stderr io.Writer) (group.Opt
 	}
 	o := group.Options{
 		Brokers: c.KafkaBrokers, Connect: connection(&c.Config), Group: c.Group, Since: since, Latest: latest,
-		Filters: []stream.Filter{func(r *stream.Record) (bool, error) { return chosen.keep(r), nil }},
-		Count:   c.Count, CaughtUp: !c.Follow, Session: c.Session, Log: noticesTo(stderr),
+		Count: c.Count, CaughtUp: !c.Follow, Session: c.Session, Log: noticesTo(stderr),
 	}
 	o.Topics, o.Match = chosen.topics()
 	if c.HTTP != "" && c.Posts.Attempts > 0 {
@@ -177,6 +189,12 @@ func (c *subscribeCmd) options(chosen *topicChoice, stderr io.Writer) (group.Opt
 		o.Limit = rate.NewLimiter(rate.Limit(c.Rate), 1+int(min(c.Rate/100, math.MaxInt32)))
 	}
 	return o, nil
+}
+
+// filters leave out what isn't wanted; the group's position moves on over it.
+func (c *subscribeCmd) filters(ctx context.Context, chosen *topicChoice, counts *replayCounts) ([]stream.Filter, error) {
+	more, err := (&replayCmd{JQ: c.JQ, Customer: c.Customer}).filters(ctx, counts)
+	return append([]stream.Filter{func(r *stream.Record) (bool, error) { return chosen.keep(r), nil }}, more...), err
 }
 
 // format is the text of a record.

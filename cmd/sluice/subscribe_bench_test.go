@@ -13,7 +13,6 @@ import (
 	"sluice/internal/testenv"
 )
 
-//nolint:gochecknoglobals // the test binary's flags
 var (
 	subscribePrinted = flag.Int("subscribe.printed", 300_000, "events of 500 bytes that BenchmarkSubscribe has printed")
 	subscribePosted  = flag.Int("subscribe.posted", 30_000, "of them: that it has posted")

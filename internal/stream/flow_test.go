@@ -24,7 +24,7 @@ func (l listed) Run(ctx context.Context, from Positions, give func(*Record) erro
 	for i := range l {
 		r := &l[i]
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if r.Offset < from[Partition{r.Topic, r.Partition}] {
 			continue

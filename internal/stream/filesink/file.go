@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"sluice/internal/stream"
 )
@@ -189,6 +190,9 @@ func (f *File) finish() error {
 
 // syncFolder keeps a file's name beyond the end of the machine.
 func syncFolder(path string) error {
+	if runtime.GOOS == "windows" { // where folders can't be synced
+		return nil
+	}
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err

@@ -174,6 +174,9 @@ func (g *generation) tick(ctx context.Context, flow *stream.Flow, reader *stream
 		case ctx.Err() != nil:
 			return
 		case err == nil:
+			if troubled {
+				g.m.log.Info("commits go on")
+			}
 			troubled = false
 		case expelled(err):
 			end(errLost)

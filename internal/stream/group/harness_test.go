@@ -56,7 +56,7 @@ func (w *world) topic(name string, partitions int) string {
 	return name
 }
 
-// write appends records with the values "PREFIX n" for n from from up to to, in turn to the partitions.
+// write appends records with the values "PREFIX n" for each n that is at least from and below to, in turn to the partitions.
 func (w *world) write(topic string, partitions int, prefix string, from, to int) (values []string) {
 	w.Helper()
 	for n := from; n < to; n++ {

@@ -18,28 +18,20 @@ import (
 // requestTimeout is for what a broker answers at once.
 const requestTimeout = 5 * time.Second
 
-// protocols are the names for ways to divide partitions. Whoever leads the group divides as it likes; the names only have
-// to be common to all members, of which some may be other programs'.
-func protocols(topics []string) []kafka.GroupProtocol {
-	subscribed := kafka.GroupProtocolSubscription{Topics: topics}
-	return []kafka.GroupProtocol{{Name: "roundrobin", Metadata: subscribed}, {Name: "range", Metadata: subscribed}}
-}
-
 // join takes part in a rebalance and returns what this member has been given. It waits for the others.
 func (m *Member) join(ctx context.Context, topics map[string]int) (*generation, error) {
 	limited, cancel := context.WithTimeout(ctx, m.opts.rebalance()+requestTimeout)
 	defer cancel()
-	joined, err := m.ask(limited, topics)
+	joined, err := m.ask(limited, slices.Sorted(maps.Keys(topics)))
 	if err != nil {
 		return nil, fmt.Errorf("joining the group %s: %w", m.opts.Group, err)
 	}
 	sync := &kafka.SyncGroupRequest{
-		GroupID: m.opts.Group, GenerationID: joined.GenerationID, MemberID: m.id,
-		ProtocolType: "consumer", ProtocolName: joined.ProtocolName,
+		GroupID: m.opts.Group, GenerationID: joined.generation, MemberID: m.id,
+		ProtocolType: "consumer", ProtocolName: joined.protocol,
 	}
-	leads := joined.LeaderID == m.id
-	if leads {
-		if sync.Assignments, err = m.divide(limited, joined.Members); err != nil {
+	if joined.leads {
+		if sync.Assignments, err = m.divide(limited, joined.members); err != nil {
 			return nil, err
 		}
 	}
@@ -52,31 +44,9 @@ func (m *Member) join(ctx context.Context, topics map[string]int) (*generation, 
 	if err != nil {
 		return nil, fmt.Errorf("joining the group %s: %w", m.opts.Group, passing(err))
 	}
-	g := &generation{m: m, id: joined.GenerationID, member: m.id, leads: leads, topics: topics}
+	g := &generation{m: m, id: joined.generation, member: m.id, leads: joined.leads, topics: topics}
 	g.begin, err = m.places(limited, res.Assignment.AssignedPartitions, topics)
 	return g, err
-}
-
-// ask joins. The coordinator gives a new member an id first, with which it has to come again.
-func (m *Member) ask(ctx context.Context, topics map[string]int) (*kafka.JoinGroupResponse, error) {
-	for {
-		res, err := m.client.JoinGroup(ctx, &kafka.JoinGroupRequest{
-			GroupID: m.opts.Group, MemberID: m.id, ProtocolType: "consumer",
-			SessionTimeout: m.opts.Session, RebalanceTimeout: m.opts.rebalance(),
-			Protocols: protocols(slices.Sorted(maps.Keys(topics))),
-		})
-		switch {
-		case err != nil:
-			return nil, trouble{err}
-		case isOneOf(res.Error, kafka.MemberIDRequired):
-			m.id = res.MemberID
-		case res.Error != nil:
-			return nil, passing(res.Error)
-		default:
-			m.id = res.MemberID
-			return res, nil
-		}
-	}
 }
 
 // passing marks a broker's word that isn't final as trouble.
@@ -89,26 +59,26 @@ func passing(err error) error {
 
 // divide deals the partitions of all members' topics out in turn, as Kafka's RoundRobinAssignor does, so that many topics
 // of one partition don't all go to the same member.
-func (m *Member) divide(ctx context.Context, members []kafka.JoinGroupResponseMember) ([]kafka.SyncGroupRequestAssignment, error) {
+func (m *Member) divide(ctx context.Context, members []subscriber) ([]kafka.SyncGroupRequestAssignment, error) {
 	var names []string
 	for _, x := range members {
-		names = append(names, x.Metadata.Topics...)
+		names = append(names, x.topics...)
 	}
 	slices.Sort(names)
 	counts, err := m.partitions(ctx, slices.Compact(names))
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(members, func(a, b kafka.JoinGroupResponseMember) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(members, func(a, b subscriber) int { return cmp.Compare(a.id, b.id) })
 	given := make([]kafka.SyncGroupRequestAssignment, len(members))
 	for i, x := range members {
-		given[i].MemberID = x.ID
+		given[i].MemberID = x.id
 		given[i].Assignment.AssignedPartitions = make(map[string][]int)
 	}
 	next := 0
 	for _, topic := range slices.Sorted(maps.Keys(counts)) {
 		for partition := range counts[topic] {
-			for !slices.Contains(members[next].Metadata.Topics, topic) {
+			for !slices.Contains(members[next].topics, topic) {
 				next = (next + 1) % len(members)
 			}
 			of := given[next].Assignment.AssignedPartitions

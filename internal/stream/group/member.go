@@ -73,6 +73,7 @@ func (m *Member) Run(ctx context.Context) error {
 	m.client = &kafka.Client{Addr: kafka.TCP(m.opts.Brokers...), Transport: m.transport}
 	defer m.leave(ctx)
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := m.once(ctx)
 		switch {
 		case errors.Is(err, errEnough):
@@ -90,7 +91,7 @@ func (m *Member) Run(ctx context.Context) error {
 			return err
 		}
 		if m.bad.IsZero() {
-			m.bad = time.Now()
+			m.bad = began
 		}
 		if !m.troubled && time.Since(m.bad) >= patience { // a coordinator that moves, or is made, takes a moment
 			m.troubled = true

@@ -46,7 +46,7 @@ func (l list) Run(ctx context.Context, from stream.Positions, give func(*stream.
 			continue
 		}
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if err := give(&r); err != nil {
 			return err
