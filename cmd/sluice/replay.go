@@ -200,12 +200,9 @@ func commandLine(args []string) string {
 	return strings.Join(line, " ")
 }
 
-// fewCollections lets the heap grow to more than is needed for a hundred thousands of short-lived records a second, but
-// not far: an eighth of the processor time is saved by it. What it returns undoes it.
+// fewCollections lets the heap grow to three times what is in use: records are short-lived, and what is in use is little.
+// It saves a tenth of the processor time. What it returns undoes it.
 func fewCollections() (undo func()) {
-	percent, limit := debug.SetGCPercent(300), debug.SetMemoryLimit(112<<20)
-	return func() {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(limit)
-	}
+	percent := debug.SetGCPercent(200)
+	return func() { debug.SetGCPercent(percent) }
 }

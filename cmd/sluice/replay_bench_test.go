@@ -14,7 +14,6 @@ import (
 	"sluice/internal/testenv"
 )
 
-//nolint:gochecknoglobals // the test binary's flags
 var benchEvents = flag.Int("replay.events", 1_000_000, "events of 500 bytes that BenchmarkReplay reads")
 
 // measured is what a process has taken.
@@ -72,6 +71,7 @@ func BenchmarkReplay(b *testing.B) {
 	binary, dir := testenv.Binary(b, "./cmd/sluice"), b.TempDir()
 	events := float64(*benchEvents)
 	kcat := func(b *testing.B) measured {
+		b.Helper()
 		return measure(b, exec.CommandContext(b.Context(), "kcat", "-C", "-q", "-e", "-b", kafka.Bootstrap()[0], "-t", topic, "-o", "beginning"))
 	}
 	for _, name := range []string{"replay.ndjson", "replay.ndjson.zst", "replay.ndjson.gz"} {

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 
 	"sluice/internal/stream"
 )
 
 // dryTopic is what a replay would take of a topic.
 type dryTopic struct {
-	Topic   string    `json:"topic"`
+	Topic   string    `json:"topic,omitempty"`
 	Records int64     `json:"records"`
 	Bytes   int64     `json:"bytes"` // keys, values and headers
 	First   time.Time `json:"first,omitzero"`
@@ -118,7 +119,6 @@ func (r *replay) drySummary(sink *drySink, took time.Duration) *drySummary {
 		}
 	}
 	slices.SortFunc(s.Topics, func(a, b *dryTopic) int { return cmp.Compare(a.Topic, b.Topic) })
-	s.Total.Topic = fmt.Sprintf("%d topics", len(s.Topics))
 	if s.Rate > 0 {
 		s.Seconds = max(s.Seconds, float64(s.Total.Records)/s.Rate)
 	}
@@ -133,17 +133,7 @@ func (s *drySummary) print(w io.Writer, format string) error {
 		_, err := fmt.Fprintf(w, "There is nothing to replay: %s records read, none wanted.\n", count(s.Read))
 		return err
 	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"topic", "records", "bytes", "first", "last"})
-	row := func(x *dryTopic) table.Row {
-		return table.Row{x.Topic, count(x.Records), count(x.Bytes), x.First.Format(time.RFC3339), x.Last.Format(time.RFC3339)}
-	}
-	for _, x := range s.Topics {
-		t.AppendRow(row(x))
-	}
-	t.AppendFooter(row(&s.Total))
-	if _, err := fmt.Fprintln(w, t.Render()); err != nil {
+	if _, err := fmt.Fprintln(w, s.table()); err != nil {
 		return err
 	}
 	for _, m := range s.Missing {
@@ -163,11 +153,30 @@ func (s *drySummary) print(w io.Writer, format string) error {
 	return err
 }
 
-// seconds is a duration for people.
+func (s *drySummary) table() string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Options = table.OptionsNoBordersAndSeparators
+	t.Style().Format.Header, t.Style().Format.Footer = text.FormatLower, text.FormatDefault
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 2, Align: text.AlignRight, AlignFooter: text.AlignRight}, {Number: 3, Align: text.AlignRight, AlignFooter: text.AlignRight},
+	})
+	t.AppendHeader(table.Row{"topic", "records", "bytes", "first", "last"})
+	row := func(name string, x *dryTopic) table.Row {
+		return table.Row{name, count(x.Records), count(x.Bytes), x.First.Format(time.RFC3339), x.Last.Format(time.RFC3339)}
+	}
+	for _, x := range s.Topics {
+		t.AppendRow(row(x.Topic, x))
+	}
+	t.AppendFooter(row("total", &s.Total))
+	return t.Render()
+}
+
+// seconds is a duration for people, never nothing.
 func seconds(s float64) time.Duration {
 	d := time.Duration(s * float64(time.Second))
 	if d < 10*time.Second {
-		return d.Round(100 * time.Millisecond)
+		return max(d.Round(100*time.Millisecond), 100*time.Millisecond)
 	}
 	return d.Round(time.Second)
 }

@@ -99,7 +99,7 @@ func (c *replayCmd) isOfCustomer(r *stream.Record) (bool, error) {
 	// A member of another type than expected is an error after everything else has been read.
 	if err := json.Unmarshal(r.Value, &body); err != nil {
 		if _, typed := errors.AsType[*json.UnmarshalTypeError](err); !typed {
-			return false, nil //nolint:nilerr // what isn't JSON is nobody's
+			return false, nil // what isn't JSON is nobody's
 		}
 	}
 	want, of := identifier(c.Customer), &body.Data
@@ -114,7 +114,6 @@ func mayHold(body []byte, text string) bool {
 
 // jqFilter wants what a jq expression gives anything but false or null for.
 type jqFilter struct {
-	code   *gojq.Code
 	run    func(any) gojq.Iter
 	counts *replayCounts
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -114,9 +115,8 @@ func (r *replay) build(ctx context.Context, sink stream.Sink) error {
 	if err != nil {
 		return err
 	}
-	keep := func(x *stream.Record) (bool, error) { return r.chosen.keep(x), nil }
 	r.flow = &stream.Flow{
-		Source: source, Filters: append([]stream.Filter{keep}, filters...), Sink: sink, Before: r.state.next(), Every: r.c.Every,
+		Source: source, Filters: append([]stream.Filter{r.keeps()}, filters...), Sink: sink, Before: r.state.next(), Every: r.c.Every,
 	}
 	if r.path != "" {
 		r.flow.Checkpoint = r
@@ -126,6 +126,19 @@ func (r *replay) build(ctx context.Context, sink stream.Sink) error {
 		r.flow.Limit = rate.NewLimiter(rate.Limit(n), max(1, int(min(n/5, 1<<20))))
 	}
 	return nil
+}
+
+// keeps wants records of the types that were chosen. The answer for one is that for the next of the same topic and type.
+func (r *replay) keeps() stream.Filter {
+	var topic string
+	var eventType []byte
+	var kept bool
+	return func(x *stream.Record) (bool, error) {
+		if named := x.HeaderBytes(eventTypeHeader); x.Topic != topic || !bytes.Equal(named, eventType) {
+			topic, eventType, kept = x.Topic, bytes.Clone(named), r.chosen.keep(x)
+		}
+		return kept, nil
+	}
 }
 
 // total are the counts over all runs.

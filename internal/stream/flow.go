@@ -117,7 +117,6 @@ func (f *Flow) Run(ctx context.Context, grace time.Duration) error {
 }
 
 func (f *Flow) take(ctx context.Context, r *Record) error {
-	f.counts.read.Add(1)
 	for _, wants := range f.Filters {
 		wanted, err := wants(r)
 		if err != nil {
@@ -125,6 +124,7 @@ func (f *Flow) take(ctx context.Context, r *Record) error {
 		}
 		if !wanted {
 			f.tickets.pass(r)
+			f.counts.read.Add(1)
 			return f.due(ctx)
 		}
 	}
@@ -136,6 +136,7 @@ func (f *Flow) take(ctx context.Context, r *Record) error {
 	if err := f.Sink.Write(ctx, r, f.tickets.issue(r)); err != nil {
 		return err
 	}
+	f.counts.read.Add(1)
 	f.counts.wanted.Add(1)
 	f.counts.bytes.Add(int64(r.Size()))
 	return f.due(ctx)

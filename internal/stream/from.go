@@ -43,6 +43,11 @@ type From struct {
 // RunFrom is [Reader.Run] for a reader that isn't to follow and has no limit of records: it goes on where an earlier run
 // got to, with the same options.
 func (r *Reader) RunFrom(ctx context.Context, from From, give func(Record) error) error {
+	return r.runFrom(ctx, from, func(x *Record) error { return give(*x) })
+}
+
+// runFrom is RunFrom without a copy of each record, which may be kept.
+func (r *Reader) runFrom(ctx context.Context, from From, give func(*Record) error) error {
 	if r.opts.Follow || r.opts.Last > 0 {
 		return errors.New("stream: going on is for readers without Options.Follow and Options.Last")
 	}
@@ -51,7 +56,8 @@ func (r *Reader) RunFrom(ctx context.Context, from From, give func(Record) error
 		return err
 	}
 	defer c.close()
-	n := newRun(r.opts, c, give)
+	n := newRun(r.opts, c, nil)
+	n.give = give
 	f := &further{from: from, run: n}
 	n.further = f
 	n.opts.Ready = func(topics int) {

@@ -14,9 +14,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// lineTime is RFC 3339 to the millisecond, which is what Kafka keeps.
-const lineTime = "2006-01-02T15:04:05.000Z07:00"
-
 // AppendLine appends a record line without a line break:
 //
 //	{"topic":"t","partition":0,"offset":7,"time":"2026-01-02T15:04:05.000Z","key":"42","headers":{"event-type":"email_sent"},"value":"{}"}
@@ -35,12 +32,36 @@ func AppendLine(b []byte, r *Record) []byte {
 	b = append(b, `,"offset":`...)
 	b = strconv.AppendInt(b, r.Offset, 10)
 	b = append(b, `,"time":"`...)
-	b = writable(r.Time).AppendFormat(b, lineTime)
+	b = appendTime(b, r.Time)
 	b = append(b, '"')
 	b = appendBytes(b, "key", r.Key)
 	b = appendHeaders(b, r.Headers)
 	b = appendBytes(b, "value", r.Value)
 	return append(b, '}')
+}
+
+// appendTime appends RFC 3339 to the millisecond, which is what Kafka keeps.
+func appendTime(b []byte, t time.Time) []byte {
+	t = writable(t)
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	b = appendDigits(b, year, 4, '-')
+	b = appendDigits(b, int(month), 2, '-')
+	b = appendDigits(b, day, 2, 'T')
+	b = appendDigits(b, hour, 2, ':')
+	b = appendDigits(b, minute, 2, ':')
+	b = appendDigits(b, second, 2, '.')
+	return appendDigits(b, t.Nanosecond()/int(time.Millisecond), 3, 'Z')
+}
+
+// appendDigits appends so many digits of n, and what follows them.
+func appendDigits(b []byte, n, digits int, then byte) []byte {
+	b = append(b, "0000"[:digits]...)
+	for i := len(b) - 1; n > 0; i-- {
+		b[i] += byte(n % 10)
+		n /= 10
+	}
+	return append(b, then)
 }
 
 // writable is the nearest time to t that RFC 3339 has: a producer may have written any.

@@ -211,3 +211,17 @@ func BenchmarkAppendLine(b *testing.B) {
 	}
 	b.SetBytes(int64(len(line)))
 }
+
+func TestAppendTime(t *testing.T) {
+	for _, ms := range []int64{0, -1, 1, 999, 1767225600007, -62167219200000, 253402300799999, 951782399999} {
+		at := time.UnixMilli(ms)
+		if got, want := string(appendTime(nil, at)), at.UTC().Format("2006-01-02T15:04:05.000Z07:00"); got != want {
+			t.Errorf("%d: %s, want %s", ms, got, want)
+		}
+	}
+	for _, beyond := range []int64{-1 << 62, 1 << 62} {
+		if got := appendTime(nil, time.UnixMilli(beyond)); len(got) != len("2006-01-02T15:04:05.000Z") {
+			t.Errorf("%d: %s", beyond, got)
+		}
+	}
+}

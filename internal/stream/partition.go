@@ -93,13 +93,13 @@ func (p *partition) overdue(now time.Time, patience time.Duration) bool {
 	return !p.badSince.IsZero() && now.Sub(p.badSince) >= patience
 }
 
-// wants reports whether it is to be fetched now.
-func (p *partition) wants(merging bool) bool {
+// wants reports whether it is to be fetched now; with early, also what comes behind the records at hand.
+func (p *partition) wants(merging, early bool) bool {
 	if !p.resolved || p.gone || p.busy || p.leader < 0 {
 		return false
 	}
 	if merging {
-		return p.backlog && len(p.ahead) == 0 && p.pos < p.end
+		return p.backlog && len(p.ahead) == 0 && (early || len(p.buf) == 0) && p.pos < p.end
 	}
 	return true
 }

@@ -49,11 +49,11 @@ func (s *Range) Run(ctx context.Context, from Positions, give func(*Record) erro
 		Bound:  func(now *Span) (bool, error) { return s.bound(now, from) },
 		Placed: func(spans []Span) { refused = s.placed(spans) },
 	}
-	err = reader.RunFrom(ctx, f, func(r Record) error {
+	err = reader.runFrom(ctx, f, func(r *Record) error {
 		if refused != nil {
 			return refused
 		}
-		return give(&r)
+		return give(r)
 	})
 	if refused != nil {
 		return refused

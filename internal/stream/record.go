@@ -25,12 +25,17 @@ type Header struct {
 
 // Header is the value of the last header with that name, "" if there is none.
 func (r *Record) Header(name string) string {
-	for _, h := range slices.Backward(r.Headers) {
-		if h.Key == name {
-			return string(h.Value)
+	return string(r.HeaderBytes(name))
+}
+
+// HeaderBytes is Header without a copy.
+func (r *Record) HeaderBytes(name string) []byte {
+	for i := len(r.Headers) - 1; i >= 0; i-- {
+		if r.Headers[i].Key == name {
+			return r.Headers[i].Value
 		}
 	}
-	return ""
+	return nil
 }
 
 // own copies what the record shares, so that keeping it doesn't keep the whole fetch.

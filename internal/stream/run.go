@@ -19,6 +19,9 @@ const (
 	refreshGap = 200 * time.Millisecond
 	// retryGap is the pause before a broker that has failed is asked again.
 	retryGap = 250 * time.Millisecond
+	// mostAhead is the number of partitions up to which the merge has more than it needs fetched: of more, even the least
+	// is much together.
+	mostAhead = 128
 )
 
 // run is one [Reader.Run]. All fields belong to the goroutine that calls read; jobs ask brokers in goroutines of their
@@ -26,7 +29,7 @@ const (
 type run struct {
 	opts    Options
 	cluster *cluster
-	give    func(Record) error
+	give    func(*Record) error
 	gaveErr error
 	log     *zap.Logger
 	now     func() time.Time
@@ -64,7 +67,7 @@ type answer func(now time.Time) error
 
 func newRun(o Options, c *cluster, give func(Record) error) *run {
 	r := &run{
-		opts: o, cluster: c, give: give, log: o.Log, now: time.Now,
+		opts: o, cluster: c, give: func(x *Record) error { return give(*x) }, log: o.Log, now: time.Now,
 		answers: make(chan answer), partitions: make(map[partitionID]*partition), leaders: make(map[int32]*leader),
 		merging: true, expiredSaid: make(map[partitionID]bool),
 	}
@@ -156,7 +159,7 @@ func (r *run) start(ctx context.Context, now time.Time) {
 		}
 		if unplaced := r.ledBy(id, func(p *partition) bool { return !p.resolved && !p.gone }); len(unplaced) > 0 {
 			r.locate(ctx, id, unplaced)
-		} else if hungry := r.ledBy(id, func(p *partition) bool { return p.wants(r.merging) }); len(hungry) > 0 {
+		} else if hungry := r.ledBy(id, func(p *partition) bool { return p.wants(r.merging, len(r.order) <= mostAhead) }); len(hungry) > 0 {
 			r.fetch(ctx, id, hungry)
 		}
 	}
@@ -379,7 +382,7 @@ func (r *run) deliver(x *Record) error {
 		return nil
 	}
 	r.dirty = true
-	if err := r.give(*x); err != nil {
+	if err := r.give(x); err != nil {
 		r.gaveErr = err
 		return err
 	}
