@@ -18,11 +18,14 @@ type origins struct {
 	*memory
 	t    *testing.T
 	tags map[uint64][]string
-	rng  *rand.Rand // of failures
+	rng  *rand.Rand // of failures; guarded by memory.mu, as tags is
 }
 
 func (o *origins) Append(at time.Time, additions ...spool.Addition) (uint64, error) {
-	if o.rng.IntN(10) == 0 {
+	o.mu.Lock()
+	refuses := o.rng.IntN(10) == 0
+	o.mu.Unlock()
+	if refuses {
 		return 0, errNoRoom
 	}
 	first, err := o.memory.Append(at, additions...)
