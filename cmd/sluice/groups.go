@@ -51,7 +51,7 @@ func (c *groupsCmd) Run(ctx context.Context, parsed *kong.Context, p *process) e
 	}
 	report, err := c.look(ctx, p.stderr)
 	if err != nil {
-		return explainUnreachable(err)
+		return endedEarly(ctx, err)
 	}
 	write := report.writeText
 	switch {
@@ -64,6 +64,14 @@ func (c *groupsCmd) Run(ctx context.Context, parsed *kong.Context, p *process) e
 		return fmt.Errorf("writing the list: %w", err)
 	}
 	return nil
+}
+
+// endedEarly says why nothing came of it.
+func endedEarly(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted; nothing was changed")
+	}
+	return explainUnreachable(err)
 }
 
 func (c *groupsCmd) look(ctx context.Context, stderr io.Writer) (*groupsReport, error) {

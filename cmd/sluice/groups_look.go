@@ -84,7 +84,7 @@ func (l *groupsLook) one(ctx context.Context, name string) (*groupReport, error)
 	if err != nil {
 		return nil, err
 	}
-	g := &groupReport{Group: name, State: described.State, Members: []groupMember{}, Partitions: []groupPartition{}}
+	g := &groupReport{Group: name, State: described.State, Why: described.Why, Members: []groupMember{}, Partitions: []groupPartition{}}
 	held := make(map[stream.Partition]string)
 	for _, m := range described.Members {
 		g.Members = append(g.Members, groupMember{m.ID, m.ClientID, m.Host, len(m.Partitions)})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -117,6 +118,24 @@ func TestGroupRights(t *testing.T) {
 	allow(true, kadm.OpRead)
 	wants(exitOK, "Done.", "rewind", "-g", g.group, "--to=latest", "--execute", "--save", "before.json", "email_sent", "push_sent")
 	wants(exitFailure, "needs the right to Delete on the group and Read on the topics", "rewind", "-g", g.group, "--restore", "before.json", "--execute")
+	// Of a group of KIP-848 that reads something else too, Kafka tells nothing.
+	kafka.CreateTopic(t, "hidden", 1, nil)
+	optedIn := context.WithValue(context.Background(), "opt_in_kafka_next_gen_balancer_beta", true) //nolint:revive,staticcheck // the key that kgo looks for
+	mixed, err := kgo.NewClient(kgo.SeedBrokers(kafka.Internal()...), kgo.WithContext(optedIn), kgo.ConsumerGroup(g.group+"-mixed"),
+		kgo.ConsumeTopics(env.Topic("email_sent"), "hidden"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mixed.Close()
+	if n := mixed.PollRecords(t.Context(), 1).NumRecords(); n != 1 {
+		t.Fatalf("%d records", n)
+	}
+	if err := mixed.CommitUncommittedOffsets(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const untold = "this login needs the right to Describe on all topics that it reads"
+	wants(exitOK, untold, "groups")
+	wants(exitFailure, untold, "rewind", "-g", g.group+"-mixed", "--to=latest", "--execute")
 	allow(true, kadm.OpDelete)
 	wants(exitOK, "Done.", "rewind", "-g", g.group, "--restore", "before.json", "--execute")
 }

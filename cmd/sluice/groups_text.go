@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"sluice/internal/groups"
 )
 
 // groupsReport is the list. Its JSON form is for programs.
@@ -22,6 +20,7 @@ type groupsReport struct {
 type groupReport struct {
 	Group      string           `json:"group"`
 	State      string           `json:"state"` // Empty, Unknown, or another of Kafka's words
+	Why        string           `json:"unknown_because,omitempty"`
 	Lag        int64            `json:"lag"`
 	Deleted    int64            `json:"deleted_unread"` // before the group has read them
 	Oldest     *time.Time       `json:"oldest_unread"`  // null: nothing is unread, or it can't be told
@@ -143,8 +142,8 @@ func (g *groupReport) notes() (notes []string) {
 	if g.Untold {
 		notes = append(notes, "for how long events have been waiting can't be told: this login needs the right to Read on the topics")
 	}
-	if g.State == groups.Unknown {
-		notes = append(notes, "Kafka tells neither state nor members of this kind of group")
+	if g.Why != "" {
+		notes = append(notes, "whether it has members can't be told: "+g.Why)
 	}
 	return notes
 }

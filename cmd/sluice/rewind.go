@@ -97,7 +97,7 @@ func (c *rewindCmd) Run(ctx context.Context, parsed *kong.Context, p *process) e
 	defer admin.Close()
 	plan, err := c.plan(ctx, admin, p.stderr)
 	if err != nil {
-		return explainUnreachable(err)
+		return endedEarly(ctx, err)
 	}
 	switch {
 	case c.Execute:
@@ -209,7 +209,7 @@ func occupied(g *groups.Group) error {
 		return fmt.Errorf("group %q has %s: %s; stop its consumers first. Kafka forgets one that was killed after its session timeout, as 45 s",
 			g.Name, plural(len(names), "member"), firstOf(names, 5))
 	case g.State == groups.Unknown:
-		return fmt.Errorf("it can't be told whether group %q has members: this Kafka doesn't describe this kind of group", g.Name)
+		return fmt.Errorf("it can't be told whether group %q has members: %s", g.Name, g.Why)
 	}
 	return fmt.Errorf("group %q is about to get members (its state is %s); stop its consumers first", g.Name, g.State)
 }

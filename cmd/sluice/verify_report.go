@@ -86,6 +86,9 @@ func (v *verify) writeText() error {
 	if v.report.Missing > 0 {
 		notes = append(notes, fmt.Sprintf("%s without a signature: received unsigned, imported, or the headers were too large to be kept", plural(int(v.report.Missing), "record")))
 	}
+	if v.report.Records == 0 {
+		notes = append(notes, "there is no such record: are the times and --topic (SLUICE_TOPIC) right?")
+	}
 	for _, name := range keys {
 		if total.Verified[name] == 0 && v.report.Records > 0 {
 			notes = append(notes, "no record is signed by "+name)

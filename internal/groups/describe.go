@@ -25,6 +25,7 @@ const (
 type Group struct {
 	Name    string
 	State   string // Empty, Missing, Unknown or one of Kafka's
+	Why     string // it is Unknown
 	Members []Member
 }
 
@@ -94,7 +95,7 @@ func (a *Admin) Describe(ctx context.Context, name string) (g *Group, err error)
 		listed, err := a.listOf(ctx, broker)
 		g.State = Missing
 		if slices.Contains(listed, name) {
-			g.State = Unknown
+			g.State, g.Why = Unknown, "Kafka describes no groups of this kind"
 		}
 		return err
 	})
