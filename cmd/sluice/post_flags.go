@@ -13,9 +13,9 @@ import (
 // postFlags say how to post to a webhook handler.
 type postFlags struct {
 	SignWith    string        `placeholder:"NAME" help:"Which of the signing keys to sign posts with. The first, unless given."`
-	Concurrency int           `default:"8" placeholder:"N" help:"Most posts under way. Events with the same topic and key are never posted side by side."`
+	Concurrency int           `default:"8" placeholder:"N" help:"Most posts under way; 8, unless given. Events with the same topic and key are never posted side by side."`
 	Timeout     time.Duration `default:"10s" help:"How long a post waits for its answer."`
-	Attempts    int           `default:"20" placeholder:"N" help:"How often an event is posted before it is given up; 0: without end."`
+	Attempts    int           `default:"20" placeholder:"N" help:"How often an event is posted before it is given up; 20, unless given; 0: without end."`
 	MaxWait     time.Duration `default:"1m" help:"Longest pause between two attempts. The first pause is half a second at most, and each next one may be twice as long."`
 }
 

@@ -24,11 +24,11 @@ import (
 type subscribeCmd struct {
 	config.Config `groups:"Signature,Kafka,Topics"`
 
-	Types   []string `arg:"" optional:"" name:"type" predictor:"event-type" help:"Event types, or patterns such as 'email_*'. All that Customer.io documents, unless given. dead-letter: dead letters."`
+	Types   []string `arg:"" optional:"" name:"type" predictor:"event-type" help:"Event types, or patterns such as 'email_*'. All that Customer.io documents, unless given. dead-letter: dead letters; dead-letter:GROUP: those of a group."`
 	Unknown bool     `help:"Also types that Customer.io doesn't document, and the overflow topic."`
 
 	Group string `required:"" short:"g" placeholder:"GROUP" help:"Consumer group. Its members share the partitions, and each goes on where the group has got to."`
-	From  string `default:"earliest" placeholder:"earliest|latest|TIME" help:"Where a group begins in topics that it hasn't read yet: with the oldest event, with what arrives from now on, or with the first event of a time, as 2026-01-31T15:04:05Z, 2026-01-31 (midnight UTC), or 10m, 2h, 7d ago."`
+	From  string `default:"earliest" placeholder:"earliest|latest|TIME" help:"Where a group begins in topics that it hasn't read yet: with the oldest event (earliest, the default), with what arrives from now on (latest), or with the first event of a time, as 2026-01-31T15:04:05Z, 2026-01-31 (midnight UTC), or 10m, 2h, 7d ago."`
 
 	HTTP     string `name:"http" placeholder:"URL" help:"Post each event's body there, signed as Customer.io signs. Unless given, events are printed."`
 	JQ       string `name:"jq" placeholder:"EXPR" help:"Only events for which this jq expression gives anything but false or null, such as 'select(.data.campaign_id==42)'."`

@@ -33,9 +33,9 @@ type subscriber struct {
 // errSubscription says that a member of another program can't be understood.
 var errSubscription = errors.New("malformed subscription of another member")
 
-// appendSubscription appends a subscription of version 0.
-func appendSubscription(b []byte, topics []string) []byte {
-	b = binary.BigEndian.AppendUint16(b, 0)
+// subscription is one of version 0.
+func subscription(topics []string) []byte {
+	b := binary.BigEndian.AppendUint16(nil, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(topics)))
 	for _, topic := range topics {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(topic)))
@@ -66,7 +66,7 @@ func parseSubscription(b []byte) (topics []string, err error) {
 // ask joins. The coordinator gives a new member an id first, with which it has to come again.
 func (m *Member) ask(ctx context.Context, topics []string) (*joined, error) {
 	for {
-		subscribed := appendSubscription(nil, topics)
+		subscribed := subscription(topics)
 		res, err := wire.Call[*joingroup.Response](ctx, m.transport, m.client.Addr, &joingroup.Request{
 			GroupID: m.opts.Group, MemberID: m.id, ProtocolType: "consumer",
 			SessionTimeoutMS: int32(m.opts.Session.Milliseconds()), RebalanceTimeoutMS: int32(m.opts.rebalance().Milliseconds()),
