@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,7 @@ func BenchmarkReplay(b *testing.B) {
 	for _, name := range []string{"replay.ndjson", "replay.ndjson.zst", "replay.ndjson.gz"} {
 		b.Run(name, func(b *testing.B) {
 			var them, us measured
+			var ratios []float64
 			for b.Loop() {
 				path := filepath.Join(dir, name)
 				t := kcat(b)
@@ -85,13 +87,15 @@ func BenchmarkReplay(b *testing.B) {
 					b.Fatal(err)
 				}
 				b.Logf("kcat %.0f/s, sluice %.0f/s, %.0f MB", events/t.seconds, events/s.seconds, s.rss)
+				ratios = append(ratios, t.seconds/s.seconds)
 				them.seconds += t.seconds
 				us.seconds, us.cpu, us.rss = us.seconds+s.seconds, us.cpu+s.cpu, max(us.rss, s.rss)
 			}
 			n := float64(b.N)
 			b.ReportMetric(n*events/them.seconds, "kcat-events/s")
 			b.ReportMetric(n*events/us.seconds, "events/s")
-			b.ReportMetric(them.seconds/us.seconds, "of-kcat")
+			slices.Sort(ratios) // the middle one: others may use the machine
+			b.ReportMetric(ratios[len(ratios)/2], "of-kcat")
 			b.ReportMetric(us.cpu/n/events*1e6, "cpu-µs/event")
 			b.ReportMetric(us.rss, "MB-rss")
 		})
