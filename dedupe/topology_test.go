@@ -125,6 +125,7 @@ func (c *cluster) ids(t *testing.T, master, n int) []string {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := startCluster(t)
 	d := newDeduper(t, Options{URL: c.url(), Timeout: 400 * time.Millisecond, ClaimTimeout: 500 * time.Millisecond})
 	other := newDeduper(t, Options{URL: "redis+cluster://" + c.masters[2].addr, Instance: "other", ClaimTimeout: short})
@@ -310,6 +311,7 @@ func waitReplica(t *testing.T, addr string) {
 }
 
 func TestSentinel(t *testing.T) {
+	t.Parallel() // it mostly waits
 	master := realRedis(t)
 	host, port, err := net.SplitHostPort(master.addr)
 	if err != nil {

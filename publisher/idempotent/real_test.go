@@ -172,6 +172,7 @@ func TestRealSequenceWrap(t *testing.T) {
 
 // TestRealLostResponses has the broker append and its answer vanish.
 func TestRealLostResponses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, cut := range []bool{true, false} {
 		t.Run(fmt.Sprint("cut=", cut), func(t *testing.T) {
 			c := testenv.Kafka(t, testenv.WithProxies())
@@ -204,6 +205,7 @@ func TestRealLostResponses(t *testing.T) {
 
 // TestRealBrokerKilled kills the only broker under load and starts it again.
 func TestRealBrokerKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := testenv.Kafka(t)
 	c.CreateTopic(t, "killed", 2, nil)
 	p := connect(t, c.Bootstrap(), nil)
