@@ -124,7 +124,7 @@ func (c *cluster) ids(t *testing.T, master, n int) []string {
 	return ids
 }
 
-func TestCluster(t *testing.T) {
+func TestCluster(t *testing.T) { //nolint:tparallel // its parts share the cluster, one after another
 	t.Parallel() // it mostly waits
 	c := startCluster(t)
 	d := newDeduper(t, Options{URL: c.url(), Timeout: 400 * time.Millisecond, ClaimTimeout: 500 * time.Millisecond})

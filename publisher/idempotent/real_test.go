@@ -175,6 +175,7 @@ func TestRealLostResponses(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, cut := range []bool{true, false} {
 		t.Run(fmt.Sprint("cut=", cut), func(t *testing.T) {
+			t.Parallel()
 			c := testenv.Kafka(t, testenv.WithProxies())
 			c.CreateTopic(t, "lossy", 3, nil)
 			p := connect(t, c.Bootstrap(), func(o *Options) { o.RequestTimeout = 300 * time.Millisecond })
