@@ -286,6 +286,7 @@ func TestGuardRights(t *testing.T) {
 
 // One master of a cluster loses its data.
 func TestGuardCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := startCluster(t)
 	for _, m := range append([]*server{c.replica}, c.masters...) {
 		m.acl(t, "", "least", "+set", "+get", "+eval", "+del", "+pexpire", "+cluster|slots")
@@ -338,6 +339,7 @@ func TestGuardCluster(t *testing.T) {
 
 // A failover may cost the last moments: they are repaired.
 func TestGuardSentinel(t *testing.T) {
+	t.Parallel() // it mostly waits
 	master := realRedis(t)
 	host, port, err := net.SplitHostPort(master.addr)
 	if err != nil {

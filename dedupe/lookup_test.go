@@ -170,6 +170,7 @@ func TestLookupFails(t *testing.T) {
 }
 
 func TestLookupInCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := startCluster(t)
 	d := newDeduper(t, Options{URL: c.url()})
 	for i := range 12 { // spread over the masters

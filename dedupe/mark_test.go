@@ -201,6 +201,7 @@ func TestMarkBesideClaims(t *testing.T) {
 }
 
 func TestMarkInCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := startCluster(t)
 	for _, s := range append([]*server{c.replica}, c.masters...) {
 		s.acl(t, "", "least", "+set", "+get", "+eval", "+cluster|slots")

@@ -124,7 +124,8 @@ func (c *cluster) ids(t *testing.T, master, n int) []string {
 	return ids
 }
 
-func TestCluster(t *testing.T) {
+func TestCluster(t *testing.T) { //nolint:tparallel // its parts share the cluster, one after another
+	t.Parallel() // it mostly waits
 	c := startCluster(t)
 	d := newDeduper(t, Options{URL: c.url(), Timeout: 400 * time.Millisecond, ClaimTimeout: 500 * time.Millisecond})
 	other := newDeduper(t, Options{URL: "redis+cluster://" + c.masters[2].addr, Instance: "other", ClaimTimeout: short})
@@ -310,6 +311,7 @@ func waitReplica(t *testing.T, addr string) {
 }
 
 func TestSentinel(t *testing.T) {
+	t.Parallel() // it mostly waits
 	master := realRedis(t)
 	host, port, err := net.SplitHostPort(master.addr)
 	if err != nil {

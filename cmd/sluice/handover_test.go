@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -277,10 +278,12 @@ func withoutListen(env *testenv.Env) []string {
 	return settings(env, "SLUICE_LISTEN=192.0.2.1:1")
 }
 
+var handoverRestarts = flag.Int("handover.restarts", 10, "how often TestRestartsUnderLoad restarts sluice")
+
 // TestRestartsUnderLoad replaces sluice again and again under load. Clients with keep-alive, clients that dial for
 // every request, and clients that pause see no connection fail, and no event is lost or doubled.
 func TestRestartsUnderLoad(t *testing.T) {
-	restarts := 20
+	restarts := *handoverRestarts
 	if testing.Short() {
 		restarts = 3
 	}

@@ -109,7 +109,10 @@ func redisTroubles() []redisTrouble {
 func TestRedisTrouble(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, trouble := range redisTroubles() {
-		t.Run(trouble.name, func(t *testing.T) { redisTroubled(t, trouble) })
+		t.Run(trouble.name, func(t *testing.T) {
+			t.Parallel()
+			redisTroubled(t, trouble)
+		})
 	}
 }
 

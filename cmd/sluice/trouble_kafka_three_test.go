@@ -14,7 +14,7 @@ import (
 
 // TestKafkaThreeBrokers moves leaders, and then takes one of three brokers away: what becomes of a topic depends on the
 // replicas that it has left.
-func TestKafkaThreeBrokers(t *testing.T) {
+func TestKafkaThreeBrokers(t *testing.T) { //nolint:tparallel // its parts share the brokers, one after another
 	t.Parallel() // it mostly waits
 	kafka := testenv.Kafka(t, testenv.WithBrokers(3), testenv.WithConfig("unclean.leader.election.enable", "false"))
 	env := testenv.RealOn(t, kafka)

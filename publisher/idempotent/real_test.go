@@ -172,8 +172,10 @@ func TestRealSequenceWrap(t *testing.T) {
 
 // TestRealLostResponses has the broker append and its answer vanish.
 func TestRealLostResponses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, cut := range []bool{true, false} {
 		t.Run(fmt.Sprint("cut=", cut), func(t *testing.T) {
+			t.Parallel()
 			c := testenv.Kafka(t, testenv.WithProxies())
 			c.CreateTopic(t, "lossy", 3, nil)
 			p := connect(t, c.Bootstrap(), func(o *Options) { o.RequestTimeout = 300 * time.Millisecond })
@@ -204,6 +206,7 @@ func TestRealLostResponses(t *testing.T) {
 
 // TestRealBrokerKilled kills the only broker under load and starts it again.
 func TestRealBrokerKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := testenv.Kafka(t)
 	c.CreateTopic(t, "killed", 2, nil)
 	p := connect(t, c.Bootstrap(), nil)
