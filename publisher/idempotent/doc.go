@@ -28,7 +28,10 @@
 // With a [Journal] rules 1 and 2 hold beyond the process: a batch is written
 // down before it is first sent, and the next process sends it again, unchanged
 // and before anything newer ([Producer.Restore]). Without one, a record that is
-// unresolved when the process dies stays unresolved.
+// unresolved when the process dies stays unresolved. Where records come from a
+// source that can give them again ([Options].Sourced), the journal is the only
+// truth of what may have been sent: nothing leaves without it, and a batch that
+// is taken apart leaves it whole.
 //
 // # What it does not do
 //
