@@ -66,7 +66,7 @@ func (c *replayCmd) settings() replaySettings {
 	s := replaySettings{
 		Brokers: c.KafkaBrokers, Topic: c.Topic, DeadLetter: c.DeadLetterTopic, Overflow: c.OverflowTopic,
 		Types: slices.Sorted(slices.Values(c.types())), Unknown: c.Unknown, Partition: -1,
-		ToFile: c.ToFile, ToTopic: c.ToTopic, ToHTTP: c.ToHTTP, Reroute: c.Reroute,
+		ToFile: c.ToFile, ToTopic: c.ToTopic, ToHTTP: withoutPassword(c.ToHTTP), Reroute: c.Reroute,
 		JQ: c.JQ, Customer: c.Customer, DeliveryID: c.DeliveryID, EventID: c.EventID,
 	}
 	for of, flag := range map[*string]*string{&s.Since: c.Since, &s.Until: c.Until, &s.Offset: c.Offset} {

@@ -1,17 +1,18 @@
 package main
 
 import (
+	"net/url"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// commandLine quotes arguments for a shell, but for the values of flags that name a secret.
+// commandLine quotes arguments for a shell, but for the values of flags that name a secret, and passwords in URLs.
 func commandLine(args []string) string {
 	line := []string{"sluice"}
 	secret := false
 	for _, arg := range args {
-		name, _, joined := strings.Cut(arg, "=")
+		name, value, joined := strings.Cut(arg, "=")
 		switch names := strings.HasSuffix(name, "password") || strings.HasPrefix(name, "--signing-key"); {
 		case secret:
 			arg, secret = "...", false
@@ -19,10 +20,26 @@ func commandLine(args []string) string {
 			arg = name + "=..."
 		case names:
 			secret = true
+		case joined && strings.HasPrefix(name, "-"):
+			arg = name + "=" + withoutPassword(value)
+		default:
+			arg = withoutPassword(arg)
 		}
 		line = append(line, shellWord(arg))
 	}
 	return strings.Join(line, " ")
+}
+
+// withoutPassword makes the password in a URL unreadable; other text stays as it is.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	if _, has := u.User.Password(); !has {
+		return text
+	}
+	return u.Redacted()
 }
 
 // shellWord quotes a word for a shell, if it needs that.
