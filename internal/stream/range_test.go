@@ -144,6 +144,7 @@ func TestRangeGone(t *testing.T) {
 			t.Errorf("%+v, %v", now, err)
 		}
 		w.topic("b", 1)
+		w.write(b, 0, 0, "new") // until the broker knows it
 		if _, _, _, err := w.readRange(later, Positions{{b, 0}: 2}, -1); !errors.Is(err, ErrAnew) {
 			t.Errorf("created anew: %v", err)
 		}
