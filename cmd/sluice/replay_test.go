@@ -351,7 +351,8 @@ func TestReplayLost(t *testing.T) {
 	}}
 	got := r.lost([]stream.Span{at("eaten", 2, 10, 6), at("cut", 3, 8, 0), at("whole", 0, 10, 0)})
 	want := []replayMissing{
-		{Topic: "cut", Since: time.Unix(9, 0), Records: 2}, {Topic: "eaten", Since: time.Unix(9, 0), Records: 4},
+		{Topic: "cut", Since: time.Unix(9, 0), Records: 2},
+		{Topic: "eaten", Since: time.Unix(9, 0), Records: 4},
 		{Topic: "gone", Records: 3, Deleted: true},
 	}
 	if !slices.Equal(got, want) {

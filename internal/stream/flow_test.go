@@ -23,8 +23,10 @@ type listed []Record
 func (l listed) Run(ctx context.Context, from Positions, give func(*Record) error) error {
 	for i := range l {
 		r := &l[i]
-		if ctx.Err() != nil {
-			break
+		select {
+		case <-ctx.Done():
+			return nil
+		default:
 		}
 		if r.Offset < from[Partition{r.Topic, r.Partition}] {
 			continue

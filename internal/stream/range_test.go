@@ -144,9 +144,12 @@ func TestRangeGone(t *testing.T) {
 			t.Errorf("%+v, %v", now, err)
 		}
 		w.topic("b", 1)
-		if _, _, _, err := w.readRange(later, Positions{{b, 0}: 2}, -1); !errors.Is(err, ErrAnew) {
-			t.Errorf("created anew: %v", err)
-		}
+		testenv.Eventually(t, testWait, func() error { // brokers don't list it at once
+			if _, _, _, err := w.readRange(later, Positions{{b, 0}: 2}, -1); !errors.Is(err, ErrAnew) {
+				return fmt.Errorf("created anew: %w", err)
+			}
+			return nil
+		})
 		s := Range{Spans: spans, Placed: func([]Span) error { return errEnough }, Options: w.options(Options{})}
 		if err := s.Run(t.Context(), nil, func(*Record) error { t.Error("a record"); return nil }); !errors.Is(err, errEnough) && !errors.Is(err, ErrAnew) {
 			t.Errorf("refused: %v", err)

@@ -30,9 +30,9 @@ func (r *Record) Header(name string) string {
 
 // HeaderBytes is Header without a copy.
 func (r *Record) HeaderBytes(name string) []byte {
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == name {
-			return r.Headers[i].Value
+	for _, h := range slices.Backward(r.Headers) {
+		if h.Key == name {
+			return h.Value
 		}
 	}
 	return nil
