@@ -1,5 +1,6 @@
 // Command summary reads the output of `go test -json` and prints what a person wants to see of it: one line for each
-// package, the output of failed tests, the names of those that must not be skipped but were, and a last line of totals.
+// package, the output of failed tests, the names of those that must not be skipped but were, those that took long, and a
+// last line of totals.
 //
 // Its exit code is 1 if a test failed, if a package couldn't be built or ended early, if no test ran at all, or if a test
 // was skipped that doesn't match -may-skip. It does not run tests.
@@ -7,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -14,6 +16,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -42,6 +45,7 @@ type event struct {
 	Test        string
 	Output      string
 	FailedBuild string
+	Elapsed     float64 // seconds
 }
 
 // key names a test, or a package where test is empty.
@@ -56,7 +60,17 @@ type summary struct {
 	skipped        int
 	forbidden      []string // skipped, and maySkip doesn't match: with package and reason
 	maySkip        *regexp.Regexp
+	took           []took
 }
+
+// took is how long a test ran, its parts included.
+type took struct {
+	key
+	seconds float64
+}
+
+// slow is from how many seconds on a test is among the slowest.
+const slow = 10
 
 // summarize copies what matters from in to out and tells whether all is well.
 func summarize(in io.Reader, out io.Writer, maySkip *regexp.Regexp) (bool, error) {
@@ -77,8 +91,20 @@ func summarize(in io.Reader, out io.Writer, maySkip *regexp.Regexp) (bool, error
 	if len(s.forbidden) > 0 {
 		fmt.Fprintf(out, "tests that must not be skipped:\n  %s\n", strings.Join(s.forbidden, "\n  "))
 	}
+	s.slowest()
 	fmt.Fprintf(out, "tests: %d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)
 	return s.failed == 0 && s.passed > 0 && len(s.forbidden) == 0, nil
+}
+
+// slowest names the tests that took long: that is where the time of a run can be won back.
+func (s *summary) slowest() {
+	slices.SortFunc(s.took, func(a, b took) int { return cmp.Compare(b.seconds, a.seconds) })
+	for i, t := range s.took {
+		if i == 0 {
+			fmt.Fprintln(s.out, "the slowest tests:")
+		}
+		fmt.Fprintf(s.out, "%6.0f s  %s %s\n", t.seconds, t.pkg, t.test)
+	}
 }
 
 // line takes one line of input; what isn't an event is shown as it is.
@@ -98,6 +124,9 @@ func (s *summary) line(line []byte) {
 		delete(s.output, at)
 		if e.Test != "" {
 			s.passed++
+		}
+		if e.Test != "" && !strings.Contains(e.Test, "/") && e.Elapsed >= slow {
+			s.took = append(s.took, took{at, e.Elapsed})
 		}
 	case "skip":
 		if e.Test != "" {

@@ -26,6 +26,11 @@ func TestSummarize(t *testing.T) {
 			want: []string{"ok  \tp\t0.1s\n", "tests: 1 passed, 0 failed, 0 skipped\n"},
 			not:  []string{"noise", "PASS"},
 		},
+		"slow ones are named": {
+			in: pass + `{"Action":"pass","Package":"q","Test":"TestB/part","Elapsed":11}` + "\n" +
+				`{"Action":"pass","Package":"q","Test":"TestB","Elapsed":12}` + "\n" + `{"Action":"pass","Package":"q","Test":"TestC","Elapsed":9.9}` + "\n",
+			ok: true, want: []string{"the slowest tests:\n    12 s  q TestB\ntests: 4 passed"}, not: []string{"TestC", "part"},
+		},
 		"a failure is shown with its output": {
 			in: pass + `{"Action":"output","Package":"q","Test":"TestB","Output":"why\n"}
 {"Action":"fail","Package":"q","Test":"TestB"}
