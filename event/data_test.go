@@ -112,9 +112,13 @@ func checkDecode(t *testing.T, body []byte) {
 			t.Errorf("%s = %v of %s", name, value, data[name])
 		}
 	}
+	asked := 0
 	for name, raw := range data {
 		if strings.ContainsRune(name, utf8.RuneError) {
 			continue
+		}
+		if asked++; asked > 100 { // each reads all of data
+			break
 		}
 		if got := Field(w.Data.Raw, name); string(got) != string(raw) {
 			t.Errorf("Field %q = %s, want %s", name, got, raw)
