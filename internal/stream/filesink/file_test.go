@@ -90,7 +90,7 @@ func eachKind(t *testing.T, f func(t *testing.T, dir, name string)) {
 }
 
 func TestEveryRecordComesBack(t *testing.T) {
-	all := records(20)
+	all := records(10)
 	eachKind(t, func(t *testing.T, dir, name string) {
 		path := filepath.Join(dir, name)
 		f, err := Create(path)
@@ -122,7 +122,7 @@ func TestEveryRecordComesBack(t *testing.T) {
 // TestGoesOn leaves files behind as a killed process does, with whatever has reached the disk behind the state, and goes
 // on: the file is that of a run without interruption.
 func TestGoesOn(t *testing.T) {
-	all := records(24)
+	all := records(18)
 	eachKind(t, func(t *testing.T, dir, name string) {
 		whole := filepath.Join(dir, "whole-"+name)
 		f, err := Create(whole)
@@ -133,55 +133,53 @@ func TestGoesOn(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for round := range 2 {
-			path := filepath.Join(dir, fmt.Sprint(round, "-0-", name))
-			f, err := Create(path)
-			if err != nil {
-				t.Fatal(err)
+		path := filepath.Join(dir, "0-"+name)
+		f, err = Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved, at := json.RawMessage(`{"bytes":0}`), 0
+		next, kills := 0, 0
+		for next < len(all) {
+			for range 1 + rand.IntN(7) {
+				if next == len(all) {
+					break
+				}
+				write(t, f, all[next:next+1])
+				next++
+				if err := f.Settle(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				state, ok, err := f.State()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ok {
+					saved, at = state, next
+				}
 			}
-			saved, at := json.RawMessage(`{"bytes":0}`), 0
-			next, kills := 0, 0
-			for next < len(all) {
-				for range 1 + rand.IntN(7) {
-					if next == len(all) {
-						break
-					}
-					write(t, f, all[next:next+1])
-					next++
-					if err := f.Settle(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-					state, ok, err := f.State()
-					if err != nil {
-						t.Fatal(err)
-					}
-					if ok {
-						saved, at = state, next
-					}
-				}
-				if kills == 8 || next == len(all) {
-					continue
-				}
-				kills++
-				left := append(read(t, path), make([]byte, rand.IntN(3)*1000)...)
-				if err := f.Close(); err != nil {
-					t.Fatal(err)
-				}
-				path = filepath.Join(dir, fmt.Sprint(round, "-", kills, "-", name))
-				if err := os.WriteFile(path, left, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				if f, err = Open(path, saved); err != nil {
-					t.Fatal(err)
-				}
-				next = at
+			if kills == 5 || next == len(all) {
+				continue
 			}
+			kills++
+			left := append(read(t, path), make([]byte, rand.IntN(3)*1000)...)
 			if err := f.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := read(t, path), read(t, whole); !bytes.Equal(got, want) {
-				t.Errorf("%d bytes after %d kills, and %d without", len(got), kills, len(want))
+			path = filepath.Join(dir, fmt.Sprint(kills, "-", name))
+			if err := os.WriteFile(path, left, 0o600); err != nil {
+				t.Fatal(err)
 			}
+			if f, err = Open(path, saved); err != nil {
+				t.Fatal(err)
+			}
+			next = at
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := read(t, path), read(t, whole); !bytes.Equal(got, want) {
+			t.Errorf("%d bytes after %d kills, and %d without", len(got), kills, len(want))
 		}
 	})
 }

@@ -323,7 +323,7 @@ func createTopic(t *testing.T, env *testenv.Env, name string, partitions int, co
 func TestKilledAtEachStep(t *testing.T) {
 	both(t, func(t *testing.T, env *testenv.Env) {
 		source := numbered(400)
-		for first := 1; first <= 12; first += 2 {
+		for _, first := range []int{1, 3, 5, 8} {
 			env := *env
 			env.Prefix = fmt.Sprint(env.Prefix, "x", first)
 			var config map[string]string
