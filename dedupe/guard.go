@@ -306,6 +306,9 @@ func (g *guard) conclude(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, context.Canceled):
 		g.d.metrics.repairs[repairInterrupted].Inc()
+		if ctx.Err() != nil { // a successor needn't wait for the lease's end
+			g.letGo(ctx)
+		}
 		return
 	case err != nil:
 		g.pause = min(max(2*g.pause, repairPauseMin), repairPauseMax)

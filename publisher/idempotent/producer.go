@@ -138,7 +138,10 @@ func New(opts Options) (*Producer, error) {
 // When ctx ends first, the record is withdrawn (ErrNotSent) if it hasn't been
 // stamped yet; else Produce returns ErrUnresolved and the producer goes on.
 // Whatever the return value, it or r.Late tells the outcome, never both.
+//
+// A record that was settled with an error may be produced again.
 func (p *Producer) Produce(ctx context.Context, topic string, partition int32, r *Record) error {
+	r.phase.Store(waiting)
 	pt, err := p.enqueue(topic, partition, r)
 	if err != nil {
 		return err
