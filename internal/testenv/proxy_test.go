@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -174,9 +175,12 @@ func TestProxySetTarget(t *testing.T) {
 	wantEcho(t, dial(t, p), "one")
 	p.SetTarget(two.ln.Addr().String())
 	wantEcho(t, dial(t, p), "two")
-	if one.received() != "one" || two.received() != "two" {
-		t.Errorf("the servers have got %q and %q", one.received(), two.received())
-	}
+	Eventually(t, testWait, func() error { // a server notes what it has answered
+		if one.received() != "one" || two.received() != "two" {
+			return fmt.Errorf("the servers have got %q and %q", one.received(), two.received())
+		}
+		return nil
+	})
 }
 
 func TestProxyDelay(t *testing.T) {
