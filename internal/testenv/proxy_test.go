@@ -224,9 +224,12 @@ func TestProxyFault(t *testing.T) {
 			} else {
 				wantSilence(t, conn)
 			}
-			if want := map[bool]string{true: "goodbad", false: "good"}[c.reaches]; server.received() != want {
-				t.Errorf("the server has got %q, want %q", server.received(), want)
-			}
+			Eventually(t, testWait, func() error {
+				if want := map[bool]string{true: "goodbad", false: "good"}[c.reaches]; server.received() != want {
+					return fmt.Errorf("the server has got %q, want %q", server.received(), want)
+				}
+				return nil
+			})
 			wantEcho(t, dial(t, p), "bad, but the fault is used up")
 			p.Inject(Fault{})
 			send(t, dial(t, p), "x")
