@@ -59,21 +59,9 @@ func (m *mender) begun(t *testing.T) Loss {
 	}
 }
 
-// repaired waits until there is nothing to repair as far as m knows, after a look that begins now.
+// repaired waits until there is nothing to repair as far as m knows, after a look that begins now. Each further connection
+// is a doubt, and a repair that is ended here.
 func (m *mender) repaired(t *testing.T) {
-	t.Helper()
-	testenv.Eventually(t, soon, func() error {
-		m.look(t)
-		if m.State().Unrepaired || m.busy.Load() > 0 {
-			return errors.New("unrepaired")
-		}
-		return nil
-	})
-}
-
-// repairedAtLast is repaired where a server was lost: each further connection to its successor is a doubt, and a repair that
-// is ended here.
-func (m *mender) repairedAtLast(t *testing.T) {
 	t.Helper()
 	testenv.Eventually(t, soon, func() error {
 		select {
@@ -355,7 +343,7 @@ func TestGuardCluster(t *testing.T) {
 	}
 	begins(t, d.begun(t), week)
 	d.results <- nil
-	d.repairedAtLast(t)
+	d.repaired(t)
 }
 
 // A failover may cost the last moments: they are repaired.
@@ -381,5 +369,5 @@ func TestGuardSentinel(t *testing.T) {
 	replica.waitValue(t, "b", "done")
 	begins(t, d.begun(t), guardMargin)
 	d.results <- nil
-	d.repairedAtLast(t)
+	d.repaired(t)
 }
