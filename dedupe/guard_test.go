@@ -59,9 +59,21 @@ func (m *mender) begun(t *testing.T) Loss {
 	}
 }
 
-// repaired waits until there is nothing to repair as far as m knows, after a look that begins now. Each further connection
-// is a doubt, and a repair that is ended here.
+// repaired waits until there is nothing to repair as far as m knows, after a look that begins now.
 func (m *mender) repaired(t *testing.T) {
+	t.Helper()
+	testenv.Eventually(t, soon, func() error {
+		m.look(t)
+		if m.State().Unrepaired || m.busy.Load() > 0 {
+			return errors.New("unrepaired")
+		}
+		return nil
+	})
+}
+
+// repairedAtLast is repaired where there are several servers, or others than before: each further connection is a doubt, and
+// a repair that is ended here.
+func (m *mender) repairedAtLast(t *testing.T) {
 	t.Helper()
 	testenv.Eventually(t, soon, func() error {
 		select {
@@ -307,7 +319,7 @@ func TestGuardCluster(t *testing.T) {
 	}
 	d.begun(t)
 	d.results <- nil
-	d.repaired(t)
+	d.repairedAtLast(t)
 	for i, m := range c.masters {
 		if n := len(m.raw.Keys(t.Context(), "slu:"+markGeneration+"*").Val()); n < 10 {
 			t.Errorf("master %d has %d generations", i, n)
@@ -317,7 +329,7 @@ func TestGuardCluster(t *testing.T) {
 	loss := d.begun(t)
 	begins(t, loss, week)
 	d.results <- nil
-	d.repaired(t)
+	d.repairedAtLast(t)
 	if n := counter(t, d.metrics.losses[findLost]); n != 1 {
 		t.Errorf("%v losses", n)
 	}
@@ -343,7 +355,7 @@ func TestGuardCluster(t *testing.T) {
 	}
 	begins(t, d.begun(t), week)
 	d.results <- nil
-	d.repaired(t)
+	d.repairedAtLast(t)
 }
 
 // A failover may cost the last moments: they are repaired.
@@ -359,7 +371,7 @@ func TestGuardSentinel(t *testing.T) {
 	d := guarded(t, Options{URL: "redis+sentinel://" + addr + "?master_name=mymaster", TTL: week, Timeout: time.Second})
 	begins(t, d.begun(t), week)
 	d.results <- nil
-	d.repaired(t)
+	d.repairedAtLast(t)
 	claim(t, d.Deduper, "a", Won).Confirm()
 	replica.waitValue(t, "a", "done")
 	waitReplica(t, addr)
@@ -369,5 +381,5 @@ func TestGuardSentinel(t *testing.T) {
 	replica.waitValue(t, "b", "done")
 	begins(t, d.begun(t), guardMargin)
 	d.results <- nil
-	d.repaired(t)
+	d.repairedAtLast(t)
 }

@@ -102,7 +102,7 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, topic string, key []byte, name string, header, value []byte, ms int64) {
 		if !utf8.ValidString(topic) || !utf8.ValidString(name) { // topics are ASCII; names become valid
-			t.Skip()
+			return
 		}
 		r := Record{Topic: topic, Key: key, Value: value, Time: writable(time.UnixMilli(ms)), Headers: []Header{{name, header}, {name, nil}}}
 		checkLine(t, r)
