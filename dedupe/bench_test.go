@@ -16,8 +16,8 @@ import (
 	"sluice/internal/testenv"
 )
 
-// redisVar names a Redis for the benchmarks, as SLUICE_REDIS_URL would; without it they run on miniredis, which
-// measures the client only. Its database is written to and flushed.
+// redisVar names a Redis for the benchmarks, as SLUICE_REDIS_URL would; without it they run on a miniredis in another
+// process, which measures the client only. Its database is written to and flushed.
 const redisVar = "SLUICE_TEST_REDIS"
 
 func benchURL(b *testing.B) string {
@@ -25,7 +25,8 @@ func benchURL(b *testing.B) string {
 	if url := os.Getenv(redisVar); url != "" {
 		return url
 	}
-	return "redis://" + testenv.Miniredis(b).Addr()
+	_, url := testenv.Apart(b)
+	return url
 }
 
 // way is one way to bring a claim and its confirm to Redis. claim must have its answer when it returns; confirm need

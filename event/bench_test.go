@@ -2,6 +2,8 @@ package event
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -18,6 +20,27 @@ func bench1MB() []byte {
 	line := `<p class=\"lead\">Dear Noor,<\/p>\r\n<p>your order is on its way \u2014 track it <a href=\"https:\/\/example.net\/t\/1\">here<\/a>.<\/p>\r\n`
 	content := strings.Repeat(line, (1<<20)/len(line))
 	return []byte(strings.Replace(bench450, `"subject"`, `"content":"`+content+`","subject"`, 1))
+}
+
+// BenchmarkParseShapes reads the bodies of testdata, one of each shape that a sender may use, damaged ones included.
+func BenchmarkParseShapes(b *testing.B) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.json"))
+	if err != nil || len(files) == 0 {
+		b.Fatalf("%d bodies, %v", len(files), err)
+	}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				_, _ = Parse(body)
+			}
+		})
+	}
 }
 
 func BenchmarkParse(b *testing.B) {

@@ -82,6 +82,7 @@ type service struct {
 	book      *balance.Book // what becomes of the events on their way
 	deduper   *dedupe.Deduper
 	publisher *publisher.Publisher
+	handler   *ingest.Handler
 	server    *ingest.Server
 	admin     *admin.Server
 	inherited inherited
@@ -126,12 +127,11 @@ func openOn(ctx context.Context, c *config.Config, log *zap.Logger, sockets inhe
 	if err = s.guard(mode); err != nil {
 		return nil, err
 	}
-	handler, err := newHandler(c, deduper{s.deduper, mode, s.book}, publishing{s.publisher, mode}, log.Named("ingest"), reg)
-	if err != nil {
+	if s.handler, err = newHandler(c, deduper{s.deduper, mode, s.book}, publishing{s.publisher, mode}, log.Named("ingest"), reg); err != nil {
 		return nil, err
 	}
 	if s.server, err = ingest.NewServer(ingest.ServerOptions{
-		Addr: c.Listen, Listener: sockets.webhook, Handler: handler, Log: log.Named("http"),
+		Addr: c.Listen, Listener: sockets.webhook, Handler: s.handler, Log: log.Named("http"),
 		ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout,
 	}); err != nil {
 		return nil, err

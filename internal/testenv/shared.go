@@ -37,8 +37,14 @@ func Main(m Runner) {
 }
 
 // Wrap is Main for a TestMain that has something else to do: goleak.VerifyTestMain(testenv.Wrap(m)) looks for leaks
-// after the shared servers have ended.
-func Wrap(m Runner) Runner { return wrapped{m} }
+// after the shared servers have ended. In a process that [Apart] has started it doesn't return.
+func Wrap(m Runner) Runner {
+	if os.Getenv(apartVar) != "" {
+		fmt.Fprintln(os.Stderr, serveFakes())
+		os.Exit(1) //nolint:revive // before anybody has made anything that wants to be ended
+	}
+	return wrapped{m}
+}
 
 type wrapped struct{ inner Runner }
 

@@ -1,0 +1,44 @@
+//go:build !race
+
+// Under the race detector sync.Pool drops items at random, so decoders are made anew.
+
+package event
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestParseAllocations: what is allocated is the texts that Event holds, and they don't grow with the body.
+func TestParseAllocations(t *testing.T) {
+	file := func(name string) []byte {
+		body, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	for _, test := range []struct {
+		name string
+		body []byte
+		want float64
+	}{
+		{"today", file("today"), 10},
+		{"1 MB", bench1MB(), 10},
+		{"old envelope", file("old_envelope"), 4},
+		{"without object_type", file("without_object_type"), 6},
+		{"preferences", file("preferences"), 7},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n := testing.AllocsPerRun(100, func() {
+				if _, err := Parse(test.body); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if n > test.want {
+				t.Errorf("Parse allocates %v times, want %v at most", n, test.want)
+			}
+		})
+	}
+}
