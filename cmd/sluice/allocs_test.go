@@ -25,7 +25,8 @@ import (
 //	13    publisher: context and timer of spool-after, what is told late, the outcome's channel
 //	 2.5  share of a batch: settlements, the spool's entry, kafka-go
 //
-// pathSlack is for the size of batches. A single allocation more shows in the pins of the parts.
+// pathSlack is for the size of batches. A single allocation more shows in the pins of the parts; what only this test sees has
+// to be two.
 const (
 	pathAllocations = 61.2
 	pathSlack       = 1
