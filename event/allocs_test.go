@@ -24,11 +24,11 @@ func TestParseAllocations(t *testing.T) {
 		body []byte
 		want float64
 	}{
-		{"today", file("today"), 10},
-		{"1 MB", bench1MB(), 10},
-		{"old envelope", file("old_envelope"), 4},
-		{"without object_type", file("without_object_type"), 6},
-		{"preferences", file("preferences"), 7},
+		{"today", file("today"), 4},
+		{"1 MB", bench1MB(), 4},
+		{"old envelope", file("old_envelope"), 3},
+		{"without object_type", file("without_object_type"), 5},
+		{"preferences", file("preferences"), 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := testing.AllocsPerRun(100, func() {

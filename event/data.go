@@ -126,8 +126,7 @@ func (d *Data) read() {
 	// Raw has been read once before, so there is no error to come; after one, d would hold what came before it.
 	_ = r.objectOrSkip(func(name []byte) (err error) {
 		if text := d.text(name); text != nil {
-			*text, err = r.text()
-			return err
+			return r.textInto(text)
 		}
 		switch string(name) {
 		case "identifiers":
@@ -248,11 +247,12 @@ func (d *Device) text(name []byte) *string {
 }
 
 // textInto reads text into a field, or skips the value if there is no such field.
-func (r reader) textInto(field *string) (err error) {
+func (r reader) textInto(field *string) error {
 	if field == nil {
 		return r.SkipValue()
 	}
-	*field, err = r.text()
+	text, err := r.text()
+	*field = string(text)
 	return err
 }
 
@@ -308,7 +308,7 @@ func (r reader) headers() (map[string][]string, error) {
 			isText := r.PeekKind() == jsontext.KindString || r.PeekKind() == jsontext.KindNumber
 			text, err := r.text()
 			if isText {
-				values = append(values, text)
+				values = append(values, string(text))
 			}
 			return err
 		}

@@ -10,18 +10,21 @@ import (
 const unsubscribed = "unsubscribed"
 
 // name returns the canonical event type and the rule that gave it, or "". The
-// name is not yet checked for characters and length.
-func (e *envelope) name() (string, Rule) {
+// name is not yet checked for characters and length. names is objectType, '_' and
+// metric.
+func (e *envelope) name(names, metric string) (string, Rule) {
 	switch {
-	case e.objectType.s != "" && e.metric.s != "":
-		return join(e.objectType.s, e.metric.s), RuleNames
-	case e.eventType.s != "":
-		return spelled(e.eventType.s), RuleEventType
-	case e.metric.s != "":
+	case len(e.objectType.text) > 0 && metric == unsubscribed:
+		return unsubscribed, RuleNames
+	case len(e.objectType.text) > 0 && metric != "":
+		return names, RuleNames
+	case len(e.eventType.text) > 0:
+		return spelled(string(e.eventType.text)), RuleEventType
+	case metric != "":
 		if channel := e.data.hints.channel(); channel != "" {
-			return join(channel, e.metric.s), RuleInferred
+			return join(channel, metric), RuleInferred
 		}
-		return spelled(e.metric.s), RuleMetric
+		return spelled(metric), RuleMetric
 	}
 	return "", ""
 }

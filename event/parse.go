@@ -34,18 +34,19 @@ func Parse(body []byte) (Event, error) {
 func (e *envelope) event(body []byte) (Event, error) {
 	reason, err := e.read(body)
 
+	names := string(e.objectType.text) + "_" + string(e.metric.text) // three strings in one: the type is most often that
 	ev := Event{
 		ID:         e.id.exact(),
-		ObjectType: e.objectType.s,
-		Metric:     e.metric.s,
+		ObjectType: names[:len(e.objectType.text)],
+		Metric:     names[len(e.objectType.text)+1:],
 		Time:       e.time,
-		DeliveryID: e.data.deliveryID,
+		DeliveryID: string(e.data.deliveryID),
 	}
 	ev.Key, ev.KeyField = e.data.key()
 	if err != nil {
 		return ev, &ParseError{Reason: reason, Err: err}
 	}
-	name, rule := e.name()
+	name, rule := e.name(names, ev.Metric)
 	if name == "" {
 		return ev, &ParseError{Reason: ReasonNoType, Err: errNoType}
 	}
@@ -69,7 +70,7 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 func (d *decoder) open(body []byte) reader {
 	d.body = *bytes.NewBuffer(body)
 	d.json.Reset(&d.body, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return reader{&d.json}
+	return reader{&d.json, body}
 }
 
 // free forgets the body.
@@ -79,7 +80,8 @@ func (d *decoder) free() {
 	decoders.Put(d)
 }
 
-// envelope is what of a body matters here, as found.
+// envelope is what of a body matters here, as found. Its texts are parts of the body where they can be: most of them never
+// become strings.
 type envelope struct {
 	id, objectType, metric, eventType str
 
@@ -91,15 +93,15 @@ type envelope struct {
 
 // payload is what of the data object matters. Identifiers are texts or digits.
 type payload struct {
-	personID, customerID, cioID, deliveryID string
+	personID, customerID, cioID, deliveryID []byte
 
 	hints hints
 }
 
 // str is a JSON string, or nothing.
 type str struct {
-	s     string
-	lossy bool // characters of s stand for bytes that are not Unicode
+	text  []byte
+	lossy bool // characters of text stand for bytes that are not Unicode
 }
 
 // exact returns the string if it is told apart from every other one.
@@ -107,7 +109,7 @@ func (s str) exact() string {
 	if s.lossy {
 		return ""
 	}
-	return s.s
+	return string(s.text)
 }
 
 // read fills e from body. With an error e holds what came before it.
@@ -149,9 +151,9 @@ func (e *envelope) field(r reader, name []byte) (err error) {
 	case "event_type":
 		e.eventType, err = r.str()
 	case "timestamp":
-		var text string
+		var text []byte
 		text, err = r.text()
-		e.time = unixTime(text)
+		e.time = unixTime(string(text))
 	case "data":
 		e.data, e.dataFrom, e.dataTo = payload{}, 0, 0
 		from := r.InputOffset()
@@ -167,7 +169,7 @@ func (e *envelope) field(r reader, name []byte) (err error) {
 func (p *payload) field(r reader, name []byte) (err error) {
 	switch string(name) {
 	case "identifiers":
-		p.personID, p.cioID = "", ""
+		p.personID, p.cioID = nil, nil
 		err = r.objectOrSkip(func(name []byte) error { return p.identifier(r, name) })
 	case "customer_id":
 		p.customerID, err = r.text()
@@ -176,7 +178,7 @@ func (p *payload) field(r reader, name []byte) (err error) {
 	case "recipient":
 		var s str
 		s, err = r.str()
-		p.hints.set(hintRecipient, strings.Contains(s.s, "@"))
+		p.hints.set(hintRecipient, bytes.IndexByte(s.text, '@') >= 0)
 	default:
 		hint, ok := hintFields[string(name)]
 		if !ok {
@@ -237,9 +239,19 @@ func describe(err error) error {
 	return err
 }
 
-// reader adds to a decoder the lenient reads of an envelope. Each consumes
+// reader adds to a decoder of body the lenient reads of an envelope. Each consumes
 // exactly one value; its error is always the decoder's, never one of type.
-type reader struct{ *jsontext.Decoder }
+type reader struct {
+	*jsontext.Decoder
+	body []byte
+}
+
+// value reads the next value and returns its bytes in the body.
+func (r reader) value() ([]byte, error) {
+	v, err := r.ReadValue() // valid until the next read
+	end := int(r.InputOffset())
+	return r.body[end-len(v) : end], err
+}
 
 // object reads the object that comes next, calling field for each member with
 // the name's text. field must consume the value; name is valid until then.
@@ -280,26 +292,25 @@ func (r reader) str() (str, error) {
 	if r.PeekKind() != jsontext.KindString {
 		return str{}, r.SkipValue()
 	}
-	quoted, err := r.ReadValue()
+	quoted, err := r.value()
 	if err != nil {
 		return str{}, err
 	}
 	if bytes.IndexByte(quoted, '\\') < 0 && utf8.Valid(quoted) {
-		return str{s: string(quoted[1 : len(quoted)-1])}, nil
+		return str{text: quoted[1 : len(quoted)-1]}, nil
 	}
 	text, err := jsontext.AppendUnquote(nil, quoted)
-	return str{s: string(text), lossy: err != nil}, nil
+	return str{text: text, lossy: err != nil}, nil
 }
 
-// text reads a string, or the digits of a number as they were written, or ""
+// text reads a string, or the digits of a number as they were written, or nothing
 // from any other value.
-func (r reader) text() (string, error) {
-	if r.PeekKind() != jsontext.KindNumber {
-		s, err := r.str()
-		return s.s, err
+func (r reader) text() ([]byte, error) {
+	if r.PeekKind() == jsontext.KindNumber {
+		return r.value()
 	}
-	digits, err := r.ReadValue()
-	return string(digits), err
+	s, err := r.str()
+	return s.text, err
 }
 
 // present reads a value and tells whether there is something to it: null and

@@ -22,7 +22,7 @@ type Webhook struct {
 func Decode(body []byte) (Webhook, error) {
 	var env envelope
 	ev, err := env.event(body)
-	w := Webhook{Event: ev, EventType: env.eventType.s}
+	w := Webhook{Event: ev, EventType: string(env.eventType.text)}
 	w.Data.Raw = bytes.TrimLeft(body[env.dataFrom:env.dataTo], ": \t\r\n")
 	w.Data.read()
 	return w, err
@@ -47,9 +47,8 @@ func Field(object []byte, path ...string) json.RawMessage {
 			if string(n) != name {
 				return r.SkipValue()
 			}
-			value, err := r.ReadValue()
-			end := int(r.InputOffset())
-			found = object[end-len(value) : end : end]
+			value, err := r.value()
+			found = slices.Clip(value)
 			return err
 		}); err != nil || found == nil {
 			return nil
