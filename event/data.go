@@ -247,7 +247,7 @@ func (d *Device) text(name []byte) *string {
 }
 
 // textInto reads text into a field, or skips the value if there is no such field.
-func (r reader) textInto(field *string) error {
+func (r *reader) textInto(field *string) error {
 	if field == nil {
 		return r.SkipValue()
 	}
@@ -257,7 +257,7 @@ func (r reader) textInto(field *string) error {
 }
 
 // bool reads a boolean, or false from any other value.
-func (r reader) bool() (bool, error) {
+func (r *reader) bool() (bool, error) {
 	if r.PeekKind() != jsontext.KindTrue {
 		return false, r.SkipValue()
 	}
@@ -266,7 +266,7 @@ func (r reader) bool() (bool, error) {
 
 // array reads the array that comes next, calling element before each of its values, which it must consume. A value of
 // another type is skipped.
-func (r reader) array(element func() error) error {
+func (r *reader) array(element func() error) error {
 	if r.PeekKind() != jsontext.KindBeginArray {
 		return r.SkipValue()
 	}
@@ -283,7 +283,7 @@ func (r reader) array(element func() error) error {
 }
 
 // devices reads a list of devices; elements that are no objects are left out.
-func (r reader) devices() (devices []Device, err error) {
+func (r *reader) devices() (devices []Device, err error) {
 	err = r.array(func() error {
 		if r.PeekKind() != jsontext.KindBeginObject {
 			return r.SkipValue()
@@ -297,7 +297,7 @@ func (r reader) devices() (devices []Device, err error) {
 }
 
 // headers reads an object of texts or of lists of texts; other values are left out.
-func (r reader) headers() (map[string][]string, error) {
+func (r *reader) headers() (map[string][]string, error) {
 	if r.PeekKind() != jsontext.KindBeginObject {
 		return nil, r.SkipValue()
 	}

@@ -80,18 +80,27 @@ const (
 	emailHints = hintEmailAddress | hintSubject | hintRecipient
 )
 
-// hintFields lists the fields of data whose mere presence is a hint. Present is
-// any value but null and "": zero, false, [] and {} count, because a field with
-// no meaning for a channel would have been left out or left blank. It is never
-// written to.
-var hintFields = map[string]hints{
-	"device_id":     hintDevice,
-	"platform":      hintPlatform,
-	"recipients":    hintRecipients,
-	"from_phone":    hintFromPhone,
-	"to_phone":      hintToPhone,
-	"email_address": hintEmailAddress,
-	"subject":       hintSubject,
+// hintOf tells what the mere presence of a field of data hints at, 0 if nothing.
+// Present is any value but null and "": zero, false, [] and {} count, because a
+// field with no meaning for a channel would have been left out or left blank.
+func hintOf(field []byte) hints {
+	switch string(field) {
+	case "device_id":
+		return hintDevice
+	case "platform":
+		return hintPlatform
+	case "recipients":
+		return hintRecipients
+	case "from_phone":
+		return hintFromPhone
+	case "to_phone":
+		return hintToPhone
+	case "email_address":
+		return hintEmailAddress
+	case "subject":
+		return hintSubject
+	}
+	return 0
 }
 
 // set records whether the last field of that name was present.

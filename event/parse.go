@@ -57,26 +57,26 @@ func (e *envelope) event(body []byte) (Event, error) {
 	return ev, nil
 }
 
-// decoder is a JSON decoder and the buffer that it reads.
+// decoder is a reader and what it reads from.
 type decoder struct {
-	json jsontext.Decoder
-	body bytes.Buffer
+	reader
+	from bytes.Buffer
 }
 
 //nolint:gochecknoglobals // spares each body the making of a decoder; nobody sees its state
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 // open begins with a body, which is read in place, without copying or writing.
-func (d *decoder) open(body []byte) reader {
-	d.body = *bytes.NewBuffer(body)
-	d.json.Reset(&d.body, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return reader{&d.json, body}
+func (d *decoder) open(body []byte) *reader {
+	d.body, d.from = body, *bytes.NewBuffer(body)
+	d.Reset(&d.from, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return &d.reader
 }
 
 // free forgets the body.
 func (d *decoder) free() {
-	d.body = bytes.Buffer{}
-	d.json.Reset(&d.body)
+	d.body, d.from = nil, bytes.Buffer{}
+	d.Reset(&d.from)
 	decoders.Put(d)
 }
 
@@ -140,7 +140,7 @@ func (e *envelope) read(body []byte) (Reason, error) {
 // Every case of the three methods below overwrites its field whatever value it
 // meets: that is what makes the last of repeated names win.
 
-func (e *envelope) field(r reader, name []byte) (err error) {
+func (e *envelope) field(r *reader, name []byte) (err error) {
 	switch string(name) {
 	case "event_id":
 		e.id, err = r.str()
@@ -166,7 +166,7 @@ func (e *envelope) field(r reader, name []byte) (err error) {
 	return err
 }
 
-func (p *payload) field(r reader, name []byte) (err error) {
+func (p *payload) field(r *reader, name []byte) (err error) {
 	switch string(name) {
 	case "identifiers":
 		p.personID, p.cioID = nil, nil
@@ -180,8 +180,8 @@ func (p *payload) field(r reader, name []byte) (err error) {
 		s, err = r.str()
 		p.hints.set(hintRecipient, bytes.IndexByte(s.text, '@') >= 0)
 	default:
-		hint, ok := hintFields[string(name)]
-		if !ok {
+		hint := hintOf(name)
+		if hint == 0 {
 			return r.SkipValue()
 		}
 		var present bool
@@ -191,7 +191,7 @@ func (p *payload) field(r reader, name []byte) (err error) {
 	return err
 }
 
-func (p *payload) identifier(r reader, name []byte) (err error) {
+func (p *payload) identifier(r *reader, name []byte) (err error) {
 	switch string(name) {
 	case "id":
 		p.personID, err = r.text()
@@ -242,12 +242,12 @@ func describe(err error) error {
 // reader adds to a decoder of body the lenient reads of an envelope. Each consumes
 // exactly one value; its error is always the decoder's, never one of type.
 type reader struct {
-	*jsontext.Decoder
+	jsontext.Decoder
 	body []byte
 }
 
 // value reads the next value and returns its bytes in the body.
-func (r reader) value() ([]byte, error) {
+func (r *reader) value() ([]byte, error) {
 	v, err := r.ReadValue() // valid until the next read
 	end := int(r.InputOffset())
 	return r.body[end-len(v) : end], err
@@ -255,7 +255,7 @@ func (r reader) value() ([]byte, error) {
 
 // object reads the object that comes next, calling field for each member with
 // the name's text. field must consume the value; name is valid until then.
-func (r reader) object(field func(name []byte) error) error {
+func (r *reader) object(field func(name []byte) error) error {
 	if _, err := r.ReadToken(); err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func (r reader) object(field func(name []byte) error) error {
 }
 
 // objectOrSkip is object for a value that may be of another type.
-func (r reader) objectOrSkip(field func(name []byte) error) error {
+func (r *reader) objectOrSkip(field func(name []byte) error) error {
 	if r.PeekKind() != jsontext.KindBeginObject {
 		return r.SkipValue()
 	}
@@ -288,7 +288,7 @@ func (r reader) objectOrSkip(field func(name []byte) error) error {
 }
 
 // str reads a string, or nothing from a value of another type.
-func (r reader) str() (str, error) {
+func (r *reader) str() (str, error) {
 	if r.PeekKind() != jsontext.KindString {
 		return str{}, r.SkipValue()
 	}
@@ -305,7 +305,7 @@ func (r reader) str() (str, error) {
 
 // text reads a string, or the digits of a number as they were written, or nothing
 // from any other value.
-func (r reader) text() ([]byte, error) {
+func (r *reader) text() ([]byte, error) {
 	if r.PeekKind() == jsontext.KindNumber {
 		return r.value()
 	}
@@ -315,7 +315,7 @@ func (r reader) text() ([]byte, error) {
 
 // present reads a value and tells whether there is something to it: null and
 // "" are how senders write a field that they do not have.
-func (r reader) present() (bool, error) {
+func (r *reader) present() (bool, error) {
 	switch r.PeekKind() {
 	case jsontext.KindNull:
 		return false, r.SkipValue()
@@ -328,7 +328,7 @@ func (r reader) present() (bool, error) {
 }
 
 // end checks that nothing but white space is left.
-func (r reader) end() error {
+func (r *reader) end() error {
 	switch _, err := r.ReadToken(); {
 	case errors.Is(err, io.EOF):
 		return nil
