@@ -75,24 +75,30 @@ func (p *Publisher) eventRecord(m *Message) *idempotent.Record {
 	return r
 }
 
+// built is a record with room for its headers, in one piece of memory.
+type built struct {
+	record  idempotent.Record
+	headers [12]idempotent.Header
+}
+
 func newRecord(m *Message, key KeyMode) *idempotent.Record {
-	r := &idempotent.Record{Value: m.Body, Live: m.Live, Key: keyOf(m, key)}
-	h := make([]idempotent.Header, 0, 10+len(m.Headers))
+	b := new(built)
+	r := &b.record
+	r.Value, r.Live, r.Key, r.Headers = m.Body, m.Live, keyOf(m, key), b.headers[:0]
 	add := func(name, value string) {
 		if value != "" {
-			h = append(h, idempotent.Header{Key: name, Value: value})
+			r.Headers = append(r.Headers, idempotent.Header{Key: name, Value: value})
 		}
 	}
 	e := &m.Event
 	if e.Type != "" {
+		ceType, ceSource, ceTime := made(e, m.KeyName)
 		add(headerEventType, e.Type)
 		add("ce_specversion", "1.0")
 		add("ce_id", ceID(m))
-		add("ce_type", "io.customer."+e.Type)
-		add("ce_source", ceSource(m.KeyName))
-		if !e.Time.IsZero() {
-			add("ce_time", e.Time.UTC().Format(time.RFC3339Nano))
-		}
+		add("ce_type", ceType)
+		add("ce_source", ceSource)
+		add("ce_time", ceTime)
 		if printable(e.DeliveryID) {
 			add("ce_subject", e.DeliveryID)
 		}
@@ -114,8 +120,24 @@ func newRecord(m *Message, key KeyMode) *idempotent.Record {
 			add(forwardedName(x.Name), x.Value)
 		}
 	}
-	r.Headers = h
 	return r
+}
+
+// made are the values that are made for a record, parts of one string. The time is "" if the event has none.
+func made(e *event.Event, keyName string) (ceType, ceSource, ceTime string) {
+	var room [192]byte
+	b := append(append(room[:0], "io.customer."...), e.Type...)
+	source := len(b)
+	b = append(b, "/customerio"...)
+	if keyName != "" {
+		b = append(append(b, '/'), keyName...)
+	}
+	at := len(b)
+	if !e.Time.IsZero() {
+		b = e.Time.UTC().AppendFormat(b, time.RFC3339Nano)
+	}
+	text := string(b)
+	return text[:source], text[source:at], text[at:]
 }
 
 // deadLetter builds the record for the dead-letter topic.
@@ -187,13 +209,6 @@ func ceID(m *Message) string {
 		return m.Event.ID
 	}
 	return m.DedupeID()
-}
-
-func ceSource(keyName string) string {
-	if keyName == "" {
-		return "/customerio"
-	}
-	return "/customerio/" + keyName
 }
 
 // forwardedName spells X-CIO-* as Customer.io does and trace headers in lower
