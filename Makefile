@@ -85,7 +85,7 @@ module: ## give the module the name it is hosted by: make module NAME=github.com
 	@set -euo pipefail; old="$$(go list -m)"; \
 	find . -path ./.git -prune -o -path '*/node_modules' -prune -o -type f \( -name '*.go' -o -name '*.md' \) -print0 | xargs -0 \
 	  sed -E -i.before "s#^([[:space:]]+|import )([A-Za-z0-9_.]+ )?\"$$old(/[^\"]*)?\"( //.*)?\$$#\1\2\"$(NAME)\3\"\4#"; \
-	sed -E -i.before "s#(pkg: |module-path: )$$old(/|,|\$$)#\1$(NAME)\2#" .golangci.yml; \
+	sed -E -i.before "s#(pkg: |allow: \[|module-path: )$$old(/|,|\$$)#\1$(NAME)\2#" .golangci.yml; \
 	find . -name '*.before' -not -path './.git/*' -delete; \
 	go mod edit -module "$(NAME)"; \
 	cd internal/bench; version="$$(go list -m -f '{{.Version}}' "$$old")"; \

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sluice/internal/deadline"
 )
 
 // How long a claim waits before it asks again for an ID that somebody else is handling.
@@ -26,9 +28,11 @@ func (d *Deduper) Claim(ctx context.Context, id string) (*Claim, error) {
 	}
 	c := &Claim{d: d, id: d.recent.digest(id), key: Key(d.opt.Prefix, id), token: d.tokens.next()}
 	c.ask.claim, c.renew.claim, c.settle.claim = c, c, c
-	w := waiter{ctx: ctx, timer: d.timer(d.opt.ClaimTimeout), each: d.opt.ClaimTimeout, until: time.Now().Add(d.opt.BusyTimeout), pause: pollMin}
-	defer d.timers.Put(w.timer)
-	defer w.timer.Stop()
+	now := time.Now()
+	w := waiter{
+		ctx: ctx, patience: d.patience, overdue: d.patience.Context(now).Done(),
+		each: d.opt.ClaimTimeout, until: now.Add(d.opt.BusyTimeout), pause: pollMin,
+	}
 
 	verdict, err := d.enter(c, &w)
 	if err == nil && verdict == Won {
@@ -182,7 +186,7 @@ func (d *Deduper) ask(c *Claim, w *waiter, k kind) reply {
 			return c.ask.reply()
 		case <-w.ctx.Done():
 			r, waits = replyCancelled, false
-		case <-w.timer.C:
+		case <-w.overdue:
 			// As long as Redis isn't known to be away, it is this process that is slow, as with what has gathered while it
 			// stood still. A flight ends within a timeout; to wait for that is better than to publish unasked.
 			waits = l.away() == nil && w.more()
@@ -235,23 +239,15 @@ func (d *Deduper) count(v Verdict, err error) {
 	}
 }
 
-// timer returns a running timer of the pool.
-func (d *Deduper) timer(after time.Duration) *time.Timer {
-	if t, ok := d.timers.Get().(*time.Timer); ok {
-		t.Reset(after)
-		return t
-	}
-	return time.NewTimer(after)
-}
-
 // waiter is one caller's patience.
 type waiter struct {
-	ctx   context.Context //nolint:containedctx // lives as long as the call it belongs to
-	timer *time.Timer     // the claim timeout
-	late  bool            // it has fired
-	each  time.Duration   // the claim timeout
-	until time.Time       // the busy timeout's end
-	pause time.Duration
+	ctx      context.Context  //nolint:containedctx // lives as long as the call it belongs to
+	patience *deadline.Shared // of the claim timeout
+	overdue  <-chan struct{}  // closed when it has passed
+	late     bool             // it has been seen to
+	each     time.Duration    // the claim timeout
+	until    time.Time        // the busy timeout's end
+	pause    time.Duration
 }
 
 // poll waits before asking again, a little longer each time and never in step with others.
@@ -266,7 +262,7 @@ func (w *waiter) poll() error {
 	case <-pause.C:
 		w.more()
 		return nil
-	case <-w.timer.C:
+	case <-w.overdue:
 		w.late = true
 		return ErrBusy
 	case <-w.ctx.Done():
@@ -276,9 +272,19 @@ func (w *waiter) poll() error {
 
 // more gives the claim timeout once more, until the busy timeout is over. It reports whether there was any left.
 func (w *waiter) more() bool {
-	left := min(w.each, time.Until(w.until))
-	w.timer.Reset(max(0, left))
-	return left > 0
+	now := time.Now()
+	left := w.until.Sub(now)
+	switch {
+	case left <= 0:
+		return false
+	case left < w.each:
+		over := make(chan struct{})
+		time.AfterFunc(left, func() { close(over) })
+		w.overdue = over
+	default:
+		w.overdue = w.patience.Context(now).Done()
+	}
+	return true
 }
 
 func (w *waiter) cancelled() error { return fmt.Errorf("claiming: %w", w.ctx.Err()) }

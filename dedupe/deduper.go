@@ -10,6 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
+
+	"sluice/internal/deadline"
 )
 
 // maxLanes bounds the lanes of a cluster whose masters change addresses over the months. Further masters share one.
@@ -29,7 +31,7 @@ type Deduper struct {
 
 	leaseMillis, ttlMillis any // boxed once for all commands
 
-	timers sync.Pool
+	patience *deadline.Shared // Options.ClaimTimeout
 
 	mainLane *lane // the only one without a cluster; in a cluster, for keys whose master isn't known
 	lanesMu  sync.RWMutex
@@ -70,6 +72,7 @@ func New(options Options) (*Deduper, error) {
 		opt: o, log: o.Log.Named("dedupe"), tokens: t,
 		recent:      newRecent(o.Recent, o.MaxPending, o.TTL),
 		epoch:       time.Now(),
+		patience:    deadline.New(o.ClaimTimeout),
 		leaseMillis: o.Lease.Milliseconds(), ttlMillis: o.TTL.Milliseconds(),
 		lanes:   make(map[string]*lane),
 		drained: make(chan struct{}, 1),

@@ -74,8 +74,8 @@ type Options struct {
 	// MaxPending bounds the unsettled claims, and again the confirms and releases that wait for Redis (each master's,
 	// in a cluster); default 100,000, some 70 MB when full.
 	MaxPending int
-	// Recent is how many kept IDs this process remembers itself, for when Redis is away or has lost them; default
-	// 100,000, about 6 MB when full.
+	// Recent bounds the kept IDs that this process remembers itself, for when Redis is away or has lost them: the newest
+	// half of it certainly. Default 100,000, about 5 MB.
 	Recent int
 	// WhenDown chooses between publishing twice and not accepting while Redis is away; default [Open].
 	WhenDown WhenDown

@@ -14,30 +14,46 @@ type digest [2]uint64
 // process has seen acknowledged is a duplicate also when Redis has lost it.
 type recent struct {
 	seeds [2]maphash.Seed
+	epoch time.Time
 	ttl   time.Duration
 	limit int // of unsettled claims
 
-	mu    sync.Mutex // guards all below
-	open  map[digest]*Claim
-	ended map[digest]ending
-	ring  []digest // the keys of ended, oldest at next once it is full
-	next  int
+	mu   sync.Mutex // guards all below
+	open map[digest]*Claim
+	// Endings are written to young. When that is full it becomes old, and the old one's are forgotten all at once: to forget
+	// one with each that is added would take a third of the time of everything here, and tear holes into the map.
+	young, old map[digest]ending
+	generation int // endings in each
 }
 
-// ending is how a claim of an ID ended, unless nothing was written.
+// ending is how a claim of an ID ended, unless nothing was written. It holds no pointer, so that the collector needn't
+// look into the many that are kept.
 type ending struct {
-	at  time.Time
-	how kind // tellKept, tellDead, or leaveIt
+	at  time.Duration // since recent.epoch
+	how kind          // tellKept, tellDead, or leaveIt
 }
 
+// newRecent remembers size endings at most, and the newest half of that for certain.
 func newRecent(size, limit int, ttl time.Duration) *recent {
+	generation := max(size/2, 1)
 	return &recent{
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		epoch: time.Now(),
 		ttl:   ttl, limit: limit,
-		open:  make(map[digest]*Claim),
-		ended: make(map[digest]ending),
-		ring:  make([]digest, 0, size),
+		open:       make(map[digest]*Claim),
+		young:      make(map[digest]ending, generation),
+		old:        make(map[digest]ending, generation),
+		generation: generation,
 	}
+}
+
+// ending returns how the last claim of an ID ended, if that is remembered, and how long ago. r.mu is held.
+func (r *recent) ending(id digest, now time.Time) (how kind, age time.Duration, ok bool) {
+	e, ok := r.young[id]
+	if !ok {
+		e, ok = r.old[id]
+	}
+	return e.how, now.Sub(r.epoch) - e.at, ok
 }
 
 func (r *recent) digest(id string) digest {
@@ -60,8 +76,8 @@ const (
 func (r *recent) begin(c *Claim, now time.Time) entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e, ok := r.ended[c.id]; ok && now.Sub(e.at) < r.ttl {
-		switch e.how {
+	if how, age, ok := r.ending(c.id, now); ok && age < r.ttl {
+		switch how {
 		case tellKept:
 			return entryKept
 		case tellDead:
@@ -90,16 +106,11 @@ func (r *recent) remember(c *Claim, how kind, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.open, c.id)
-	if _, known := r.ended[c.id]; !known {
-		if len(r.ring) < cap(r.ring) {
-			r.ring = append(r.ring, c.id)
-		} else {
-			delete(r.ended, r.ring[r.next])
-			r.ring[r.next] = c.id
-			r.next = (r.next + 1) % len(r.ring)
-		}
+	r.young[c.id] = ending{at: now.Sub(r.epoch), how: how}
+	if len(r.young) >= r.generation {
+		r.young, r.old = r.old, r.young
+		clear(r.young)
 	}
-	r.ended[c.id] = ending{at: now, how: how}
 }
 
 // leftWithin reports whether a claim of c's ID was left, its outcome unknown, no longer than lease ago. Only a Redis
@@ -107,8 +118,8 @@ func (r *recent) remember(c *Claim, how kind, now time.Time) {
 func (r *recent) leftWithin(c *Claim, lease time.Duration, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.ended[c.id]
-	return ok && e.how == leaveIt && now.Sub(e.at) < lease
+	how, age, ok := r.ending(c.id, now)
+	return ok && how == leaveIt && age < lease
 }
 
 func (r *recent) unsettled() int {

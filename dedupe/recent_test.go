@@ -9,7 +9,7 @@ import (
 func TestRecent(t *testing.T) {
 	const ttl = time.Hour
 	now := time.Now()
-	r := newRecent(3, 4, ttl)
+	r := newRecent(4, 4, ttl)
 	claim := func(id string) *Claim { return &Claim{id: r.digest(id)} }
 	begin := func(c *Claim, want entry) {
 		t.Helper()
@@ -30,14 +30,14 @@ func TestRecent(t *testing.T) {
 	r.remember(b, tellDead, now)
 	begin(claim("b"), entryKeptDead)
 
-	// The oldest goes first; keeping one again takes no further place.
-	r.remember(claim("a"), tellKept, now)
-	r.remember(claim("c"), tellKept, now)
+	// The oldest go first; one that is kept again is new.
+	r.remember(claim("b"), tellDead, now)
 	begin(claim("a"), entryKept)
-	r.remember(claim("d"), tellKept, now)
+	r.remember(claim("c"), tellKept, now)
 	a = claim("a")
 	begin(a, entered)
 	begin(claim("b"), entryKeptDead)
+	begin(claim("c"), entryKept)
 
 	// What Redis would have forgotten is forgotten here.
 	now = now.Add(ttl)
@@ -45,11 +45,11 @@ func TestRecent(t *testing.T) {
 	begin(b, entered)
 
 	// Bounded.
-	begin(claim("e"), entered)
 	begin(claim("f"), entered)
-	begin(claim("g"), entryFull)
-	r.forget(b)
 	begin(claim("g"), entered)
+	begin(claim("h"), entryFull)
+	r.forget(b)
+	begin(claim("h"), entered)
 	if n := r.unsettled(); n != 4 {
 		t.Fatalf("unsettled = %d", n)
 	}
@@ -84,12 +84,12 @@ func TestRecentIsBounded(t *testing.T) {
 	for i := range 10 * size {
 		r.remember(&Claim{id: r.digest(strconv.Itoa(i))}, tellKept, time.Now())
 	}
-	if len(r.ended) != size || len(r.ring) != size {
-		t.Fatalf("remembers %d in a ring of %d, want %d", len(r.ended), len(r.ring), size)
+	if n := len(r.young) + len(r.old); n > size {
+		t.Fatalf("remembers %d, want at most %d", n, size)
 	}
 	for i := range 10 * size {
-		_, kept := r.ended[r.digest(strconv.Itoa(i))]
-		if want := i >= 9*size; kept != want {
+		_, _, kept := r.ending(r.digest(strconv.Itoa(i)), time.Now())
+		if i < 9*size && kept || i >= 10*size-size/2 && !kept {
 			t.Fatalf("ID %d kept: %v", i, kept)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"sluice/event"
+	"sluice/internal/deadline"
 )
 
 // Path is where webhooks are received. The same path with a slash after it
@@ -25,6 +26,7 @@ type Handler struct {
 	log      *zap.Logger // sampled by message
 	metrics  *metrics
 	limits   *limits
+	patience *deadline.Shared // Options.RequestTimeout
 	echo     *echo.Echo
 	closing  atomic.Bool // answers say "Connection: close"
 	exchange exchangePool
@@ -41,6 +43,8 @@ func New(opts Options) (*Handler, error) {
 		opts:   opts,
 		log:    sampled(opts.Log),
 		limits: &limits{maxRequests: opts.MaxInFlightRequests, maxBytes: opts.MaxInFlightBytes},
+
+		patience: deadline.New(opts.RequestTimeout),
 	}
 	var keyNames []string
 	if opts.Verifier != nil {
@@ -102,7 +106,9 @@ func (h *Handler) webhook(c echo.Context) error {
 		return err
 	}
 	received, step := h.opts.Now(), observe(h.metrics.stageRead, x.began)
-	deadline := step.Add(h.opts.RequestTimeout)
+	// Not the request's own: a sender that hangs up doesn't stop what was begun, since its retry would only find half of
+	// it.
+	ctx := h.patience.Context(step)
 
 	keyName, err := h.verify(x, body, received)
 	if err != nil {
@@ -112,11 +118,6 @@ func (h *Handler) webhook(c echo.Context) error {
 
 	d := h.parse(x, body, keyName, received)
 	step = observe(h.metrics.stageParse, step)
-
-	// A sender that hangs up doesn't stop what was begun: its retry would only
-	// find half of it.
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(x.request.Context()), deadline)
-	defer cancel()
 
 	claim, err := h.claim(ctx, d)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"sluice/internal/deadline"
 	"sluice/publisher/balance"
 	"sluice/publisher/spool"
 )
@@ -26,6 +27,8 @@ const (
 type outbox struct {
 	p   *Publisher
 	log *spool.Log
+	// patience is for Kafka: SpoolOptions.After.
+	patience *deadline.Shared
 
 	mu       sync.Mutex
 	waiting  []*letter // to be written
@@ -69,7 +72,10 @@ type backlog struct {
 }
 
 func newOutbox(p *Publisher) *outbox {
-	return &outbox{p: p, log: p.spool, wake: make(chan struct{}, 1), backlogs: make(map[string]*backlog)}
+	return &outbox{
+		p: p, log: p.spool, patience: deadline.New(p.opts.Spool.After),
+		wake: make(chan struct{}, 1), backlogs: make(map[string]*backlog),
+	}
 }
 
 // run writes until ctx ends.

@@ -94,7 +94,7 @@ func (p *Publisher) Publish(ctx context.Context, m *Message) (Outcome, error) {
 	if p.outbox == nil {
 		return p.publish(ctx, m)
 	}
-	kafkas, cancel := context.WithTimeout(ctx, p.opts.Spool.After)
+	kafkas, cancel := p.outbox.patience.Within(ctx, time.Now())
 	defer cancel()
 	if p.outbox.behind(kafkas, p.topicOf(m)) {
 		return p.outbox.keep(ctx, m)
