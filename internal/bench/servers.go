@@ -178,10 +178,18 @@ func complaints(s *stage, sluice *server, kept *ledger) {
 	}
 }
 
-// end shuts sluice down in good order.
+// end shuts sluice down in good order, once none of its events is only on disk.
 func (b *bed) end(target *server) {
-	if code := target.proc.Terminate(b.stage, startWait); code != 0 {
-		b.stage.Fatalf("sluice ended with exit code %d", code)
+	s := b.stage
+	testenv.Eventually(s, startWait, func() error {
+		values, err := scrape(s.ctx, target.admin)
+		if n := values["sluice_spool_events"]; err == nil && n > 0 {
+			err = fmt.Errorf("%.0f events are still on disk", n)
+		}
+		return err
+	})
+	if code := target.proc.Terminate(s, startWait); code != 0 {
+		s.Fatalf("sluice ended with exit code %d", code)
 	}
 }
 

@@ -36,7 +36,7 @@ func quickStart(b *bed, _ limitsOptions, out io.Writer) {
 		}
 		kept.fill(r, 1)
 		began := time.Now()
-		target = &server{name: "sluice", addr: webhook, proc: testenv.Process(s, b.options.binary, environ, "serve")}
+		target = &server{name: "sluice", addr: webhook, admin: "http://" + admin, proc: testenv.Process(s, b.options.binary, environ, "serve")}
 		c := knock(s, webhook)
 		var err error
 		r.outcomes[0], err = c.exchange(r.at(0))
