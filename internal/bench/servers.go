@@ -210,10 +210,9 @@ func (b *bed) finish(target *server, kept *ledger) finding {
 
 // meters are the processes whose processor time counts.
 func (b *bed) meters(target *server) meters {
-	return meters{
-		{"server", target.proc.Pid()},
-		{"kafka", b.kafka.Broker(0).Pid()},
-		{"redis", b.redis.Pid()},
-		{"generator", os.Getpid()},
+	m := meters{{"server", target.proc.Pid()}, {"redis", b.redis.Pid()}, {"generator", os.Getpid()}}
+	if broker := b.kafka.Broker(0); broker.Running() {
+		m = append(m, meter{"kafka", broker.Pid()})
 	}
+	return m
 }
