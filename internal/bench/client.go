@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -44,6 +45,19 @@ func clients(ctx context.Context, addr string, n int, deadline time.Time) ([]*cl
 func hangUp(all []*client) {
 	for _, c := range all {
 		_ = c.conn.Close() // everything has been read
+	}
+}
+
+// oneOf is the first of the connections' errors, and how many there are besides.
+func oneOf(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	default:
+		return fmt.Errorf("%w; and %d like it", errs[0], len(errs)-1)
 	}
 }
 

@@ -64,5 +64,5 @@ func closedLoop(ctx context.Context, all []*client, r *requests, again reuse, du
 	}
 	group.Wait()
 	l := load{published: int(done.Load()), elapsed: time.Since(began)}
-	return l, errors.Join(context.Cause(ctx), errors.Join(errs...))
+	return l, errors.Join(context.Cause(ctx), oneOf(errs))
 }

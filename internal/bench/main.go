@@ -1,6 +1,7 @@
 // Command bench measures `sluice serve` with all its guarantees on, against a real Kafka broker and a real Redis that
-// it starts on this machine: how much of a bare Echo handler's speed is left (ratio), and how long senders wait at a
-// steady rate (openloop). See README.md for what the columns mean.
+// it starts on this machine: how much of a bare Echo handler's speed is left (ratio), how long senders wait at a
+// steady rate (openloop), what happens at the edges (limits), and whether anything grows (soak). See README.md for what the
+// columns mean.
 //
 // After every run it reads the topics back with a reader that is not Sluice's, and fails unless they hold exactly the
 // events that were acknowledged, once and byte for byte.

@@ -106,5 +106,5 @@ func arrive(ctx context.Context, all []*client, r *requests, rate int) ([]arriva
 		}
 	})
 	group.Wait()
-	return arrivals, errors.Join(context.Cause(ctx), errors.Join(errs...))
+	return arrivals, errors.Join(context.Cause(ctx), oneOf(errs))
 }
