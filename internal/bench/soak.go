@@ -90,10 +90,10 @@ func newLatencies() *hdrhistogram.Histogram {
 // event takes two bytes of this process, for its answer.
 func (k *soak) load(ctx context.Context, events int) error {
 	const (
-		lag    = 30 * time.Second // more than a server that answers at all takes
-		behind = 20_000           // events that may wait for a connection; beyond, they become due late
+		slowest = 30 * time.Second // more than a server that answers at all takes
+		behind  = 20_000           // events that may wait for a connection; beyond, they become due late
 	)
-	all, err := clients(ctx, k.target.addr, k.options.conns, time.Now().Add(k.options.length+lag))
+	all, err := clients(ctx, k.target.addr, k.options.conns, time.Now().Add(slowest))
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,7 @@ func (k *soak) load(ctx context.Context, events int) error {
 			var request []byte
 			for i := range due {
 				request = appendRequest(request[:0], k.kept.events, k.kept.first+uint64(k.first+i), time.Now())
+				_ = c.conn.SetDeadline(time.Now().Add(slowest)) // an error shows in what follows
 				o, err := c.exchange(request)
 				if k.kept.outcomes[k.first+i] = o; err != nil {
 					cancel(err)
