@@ -53,13 +53,14 @@ type command struct {
 	err  error
 }
 
-// build makes the command for the next flight.
+// build makes the command for the next flight. Key and token are given by their addresses, which go-redis reads as it does
+// strings: a string costs an allocation each time it becomes an any.
 func (c *command) build(ctx context.Context, d *Deduper) redis.Cmder {
 	c.text, c.num, c.none, c.err, c.again = "", 0, false, nil, false
-	k := c.claim.key
+	k, token := &c.claim.key, &c.claim.token
 	switch c.kind {
 	case askClaim:
-		c.cmd = redis.NewStatusCmd(ctx, "set", k, c.claim.token, "px", d.leaseMillis, "nx")
+		c.cmd = redis.NewStatusCmd(ctx, "set", k, token, "px", d.leaseMillis, "nx")
 	case askValue:
 		c.cmd = redis.NewStringCmd(ctx, "get", k)
 	case tellKept:
@@ -67,9 +68,9 @@ func (c *command) build(ctx context.Context, d *Deduper) redis.Cmder {
 	case tellDead:
 		c.cmd = redis.NewStatusCmd(ctx, "set", k, valueDoneDead, "px", d.ttlMillis)
 	case tellLetGo:
-		c.cmd = redis.NewIntCmd(ctx, "eval", scriptLetGo, 1, k, c.claim.token)
+		c.cmd = redis.NewIntCmd(ctx, "eval", scriptLetGo, 1, k, token)
 	case renewLease:
-		c.cmd = redis.NewIntCmd(ctx, "eval", scriptRenew, 1, k, c.claim.token, d.leaseMillis)
+		c.cmd = redis.NewIntCmd(ctx, "eval", scriptRenew, 1, k, token, d.leaseMillis)
 	}
 	return c.cmd
 }

@@ -185,7 +185,12 @@ func (h *modelHook) ProcessPipelineHook(redis.ProcessPipelineHook) redis.Process
 		m.mu.Unlock()
 		words := make([][]any, len(cmds))
 		for i, cmd := range cmds {
-			words[i] = cmd.Args()
+			for _, word := range cmd.Args() {
+				if text, ok := word.(*string); ok {
+					word = *text
+				}
+				words[i] = append(words[i], word)
+			}
 		}
 		<-time.After(there)
 		if h.gone() {

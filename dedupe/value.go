@@ -34,9 +34,8 @@ func newTokens(instance string) (*tokens, error) {
 }
 
 func (t *tokens) next() string {
-	b := make([]byte, 0, len(t.prefix)+13) // 13 digits hold any uint64 in base 36
-	b = append(b, t.prefix...)
-	return string(strconv.AppendUint(b, t.n.Add(1), 36))
+	var digits [13]byte // enough for any uint64 in base 36
+	return t.prefix + string(strconv.AppendUint(digits[:0], t.n.Add(1), 36))
 }
 
 // holding is what a value says about its key, seen from one claim.
