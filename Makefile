@@ -12,10 +12,11 @@ ARGS    ?= serve
 ROUNDS  ?= 3
 SEED    ?= 0
 FAULT   ?= .
+FOR     ?= 30m
 
 .PHONY: help
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/sluice, with VERSION stamped in (by default git describe)
@@ -69,6 +70,14 @@ bench: ## measure sluice and its peers in turns, about 20 minutes: needs what te
 bench-quick: ## the same in three minutes, and rough
 	libs="$$(.ci/kafka-libs)" && cd internal/bench && SLUICE_TEST_KAFKA_LIBS="$$libs" \
 	  go run . compare -conns 256 -rounds 2 -duration 3s -warmup 10s -open 5s
+
+.PHONY: bench-limits
+bench-limits: ## bursts, large bodies, Kafka away, quick starts, in four minutes (ONLY=burst,down chooses: internal/bench/README.md)
+	libs="$$(.ci/kafka-libs)" && cd internal/bench && SLUICE_TEST_KAFKA_LIBS="$$libs" go run . limits $(if $(ONLY),-only $(ONLY))
+
+.PHONY: bench-soak
+bench-soak: ## load it steadily for FOR (30m by default) and look for growth
+	libs="$$(.ci/kafka-libs)" && cd internal/bench && SLUICE_TEST_KAFKA_LIBS="$$libs" go run . soak -for $(FOR)
 
 .PHONY: docs
 docs: ## write the generated pages and golden files anew

@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// underWay bounds a topic's messages that are with the producer at a time while its backlog is sent.
-	underWay = 1000
+	// underWay bounds a topic's messages that are with the producer at a time while its backlog is sent, and underWayBytes
+	// their size: one more is read only below that.
+	underWay      = 1000
+	underWayBytes = 2 << 20
 	// endingBelow and endingAbove are the sizes of a backlog at which its end is near, and isn't any more.
 	endingBelow = 64
 	endingAbove = 512
@@ -24,8 +26,8 @@ const (
 	slowFor = 2 * time.Second
 	// vainFor is how long nothing waits for a backlog's end after that was in vain.
 	vainFor = 5 * time.Second
-	// parkedMost bounds the messages that are held in memory because nobody takes them.
-	parkedMost = 1000
+	// parkedMost bounds the bytes of messages that are held in memory because nobody takes them.
+	parkedMost = 32 << 20
 	// drainPause is how long a topic's backlog waits before a message that couldn't be handed over is tried again.
 	drainPause = 250 * time.Millisecond
 	// findFor bounds the search for a message's topic.
@@ -48,6 +50,13 @@ func (o *outbox) drain(ctx context.Context, b *backlog) {
 			select {
 			case <-b.news:
 			case <-time.After(slowFor):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if o.full(b) {
+			select {
+			case <-b.news:
 			case <-ctx.Done():
 			}
 			continue
@@ -87,6 +96,13 @@ func (o *outbox) take(b *backlog, into []uint64) (taken []uint64, over bool) {
 	return taken, false
 }
 
+// full reports whether nothing more of the backlog is to be read into memory for now.
+func (o *outbox) full(b *backlog) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return b.bytes >= underWayBytes
+}
+
 // send hands one of the backlog's messages to the producer. After an error it isn't there.
 func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	payload, err := o.log.Read(number)
@@ -103,7 +119,7 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 		if errors.Is(err, spool.ErrDamaged) {
 			o.p.opts.Book.Move(balance.Spooled, balance.Lost)
 		}
-		o.ended(b, time.Time{})
+		o.ended(b, 0, time.Time{})
 		return nil
 	}
 	if number <= o.restored && o.p.opts.Kept != nil {
@@ -111,16 +127,17 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	}
 	r := o.p.recordOf(m)
 	r.Entry = number
+	size := len(payload)
 	handed := time.Now()
 	r.Late = func(err error) {
 		switch {
 		case err == nil:
 			o.p.opts.Book.Move(balance.Spooled, account(meant(r)))
-			o.ended(b, handed)
+			o.ended(b, size, handed)
 		case errors.Is(err, idempotent.ErrUnresolved):
-			o.ended(b, time.Time{}) // the next process goes on
+			o.ended(b, size, time.Time{}) // the next process goes on
 		default:
-			o.p.topics.wg.Go(func() { o.replace(ctx, b, r, err) })
+			o.p.topics.wg.Go(func() { o.replace(ctx, b, r, size, err) })
 		}
 	}
 	find, cancel := context.WithTimeout(ctx, findFor)
@@ -129,27 +146,40 @@ func (o *outbox) send(ctx context.Context, b *backlog, number uint64) error {
 	if err != nil {
 		return err
 	}
-	return o.p.prod.ProduceLater(topic, o.p.partition(r, n), r)
+	o.hold(b, size)
+	if err = o.p.prod.ProduceLater(topic, o.p.partition(r, n), r); err != nil {
+		o.hold(b, -size)
+	}
+	return err
+}
+
+// hold takes note that so many more bytes of the backlog are in memory.
+func (o *outbox) hold(b *backlog, size int) {
+	o.mu.Lock()
+	b.bytes += size
+	o.mu.Unlock()
 }
 
 // replace finds another place for a record of the backlog that its topic doesn't take. The backlog doesn't wait for that,
 // unless too many do.
-func (o *outbox) replace(ctx context.Context, b *backlog, r *idempotent.Record, cause error) {
-	alone := o.parked.Add(1) <= parkedMost
+func (o *outbox) replace(ctx context.Context, b *backlog, r *idempotent.Record, size int, cause error) {
+	alone := o.parked.Add(int64(size)) <= parkedMost
 	if alone {
-		o.ended(b, time.Time{})
+		o.ended(b, size, time.Time{})
 	}
 	o.p.opts.Book.Move(balance.Spooled, account(o.p.republish(ctx, r, cause)))
-	o.parked.Add(-1)
+	o.parked.Add(-int64(size))
 	if !alone {
-		o.ended(b, time.Time{})
+		o.ended(b, size, time.Time{})
 	}
 }
 
-// ended takes note that a message has left the producer. handed is when it went there, zero if Kafka hasn't taken it.
-func (o *outbox) ended(b *backlog, handed time.Time) {
+// ended takes note that a message of that size has left the producer. handed is when it went there, zero if Kafka hasn't
+// taken it.
+func (o *outbox) ended(b *backlog, size int, handed time.Time) {
 	o.mu.Lock()
 	b.busy--
+	b.bytes -= size
 	if !handed.IsZero() {
 		b.took = time.Now()
 		b.quick = b.took.Sub(handed) < o.p.opts.Spool.After/2

@@ -19,6 +19,7 @@ const (
 
 var errMessage = errors.New("not a message of the spool")
 
+// appendMessage appends the payload but for the body, which follows it.
 func appendMessage(b []byte, m *Message) []byte {
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	flags := byte(0)
@@ -40,8 +41,7 @@ func appendMessage(b []byte, m *Message) []byte {
 		text(h.Name)
 		text(h.Value)
 	}
-	b = binary.AppendUvarint(b, uint64(len(m.Body)))
-	return append(b, m.Body...)
+	return binary.AppendUvarint(b, uint64(len(m.Body)))
 }
 
 // parseMessage reads a message back. The event is parsed anew: it depends on nothing but the body.

@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// groupMost bounds how many messages are synced to disk together.
-	groupMost = 1000
+	// groupMost bounds how many messages are synced to disk together, and groupBytes their bodies: one more is taken only
+	// below that.
+	groupMost  = 1000
+	groupBytes = 4 << 20
 	// waitingMost bounds the messages that wait for the disk.
 	waitingMost = 20_000
 )
@@ -36,7 +38,7 @@ type outbox struct {
 	backlogs map[string]*backlog // by topic; those with anything in them
 	restored uint64              // the greatest number that an earlier process has left
 
-	parked atomic.Int64 // messages that neither their topic nor the dead-letter topic takes
+	parked atomic.Int64 // bytes of messages that neither their topic nor the dead-letter topic takes
 }
 
 // errSlowDisk: more waits for the disk than may.
@@ -60,6 +62,7 @@ type backlog struct {
 	writing int       // on their way to the disk
 	numbers rising    // on disk
 	busy    int       // with the producer, in that order
+	bytes   int       // of those, in memory
 	took    time.Time // when Kafka last took one; at first, when it began
 	// quick: Kafka took that one soon enough for the next to go there directly. Until then it is no end that none are
 	// left: with a Kafka that is slow, each new event would wait for it in vain.
@@ -98,7 +101,8 @@ func (o *outbox) run(ctx context.Context) {
 
 // next takes the messages that are to be written together, without those whose callers have gone. o.mu is held.
 func (o *outbox) next() (group []*letter) {
-	for len(o.waiting) > 0 && len(group) < groupMost {
+	size := 0
+	for len(o.waiting) > 0 && len(group) < groupMost && size < groupBytes {
 		l := o.waiting[0]
 		o.waiting[0] = nil
 		o.waiting = o.waiting[1:]
@@ -109,6 +113,7 @@ func (o *outbox) next() (group []*letter) {
 		}
 		l.writing = true
 		group = append(group, l)
+		size += len(l.message.Body)
 	}
 	return group
 }
@@ -177,7 +182,7 @@ func (o *outbox) write(group []*letter) {
 	now := time.Now()
 	additions := make([]spool.Addition, len(group))
 	for i, l := range group {
-		additions[i].Payload = appendMessage(nil, l.message)
+		additions[i].Payload, additions[i].Rest = appendMessage(nil, l.message), l.message.Body
 	}
 	var first uint64
 	err := o.room(additions)
@@ -224,7 +229,7 @@ func (o *outbox) write(group []*letter) {
 func (o *outbox) room(additions []spool.Addition) error {
 	used, _ := o.log.Size()
 	for _, a := range additions {
-		used += int64(len(a.Payload))
+		used += int64(len(a.Payload) + len(a.Rest))
 	}
 	if most := o.p.opts.Spool.MaxBytes; used > most-most/8 {
 		return spool.ErrFull

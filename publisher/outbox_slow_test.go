@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -109,6 +110,48 @@ func TestOutboxParked(t *testing.T) {
 	})
 	if n := p.opts.Book.Balance().Spooled; n == 0 {
 		t.Error("none are said to be on disk")
+	}
+}
+
+// TestOutboxLarge: of a backlog of large events no more is in memory than may be, and all of it gets to Kafka.
+func TestOutboxLarge(t *testing.T) {
+	kafka := testenv.Kfake(t)
+	var away atomic.Bool
+	kafka.RefuseProduce(func(string) int16 {
+		if away.Load() {
+			return 19 // NOT_ENOUGH_REPLICAS
+		}
+		return 0
+	})
+	p := run(t, spooling("ol", kafka, t.TempDir()))
+	away.Store(true)
+	const count, size = 12, 500_000
+	for n := range count {
+		m := message(t, fmt.Sprintf(`{"event_id":"e%05d","event_type":"email_sent","data":{"identifiers":{"id":"c"},"body":%q}}`, n, strings.Repeat("x", size)))
+		id := m.Event.ID
+		m.DedupeID = func() string { return id }
+		if out, err := p.Publish(t.Context(), m); out != Spooled || err != nil {
+			t.Fatalf("event %d: %v, %v", n, out, err)
+		}
+	}
+	held := func() int {
+		p.outbox.mu.Lock()
+		defer p.outbox.mu.Unlock()
+		return p.outbox.backlogs["ol_email_sent"].bytes
+	}
+	testenv.Eventually(t, time.Minute, func() error {
+		if n := held(); n < underWayBytes {
+			return fmt.Errorf("only %d bytes are under way", n)
+		}
+		return nil
+	})
+	if n := held(); n > underWayBytes+2*size {
+		t.Errorf("%d bytes are under way", n)
+	}
+	away.Store(false)
+	drained(t, p)
+	if got := len(kafka.Consume(t, "ol_email_sent")); got != count {
+		t.Errorf("%d records", got)
 	}
 }
 

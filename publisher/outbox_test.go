@@ -247,7 +247,7 @@ func TestMessageOnDisk(t *testing.T) {
 	m.Headers = []Header{{"X-Cio-Timestamp", "1"}, {"traceparent", ""}}
 	dead := &Message{Body: []byte("\x00"), Reject: "not_json", RejectCause: errors.New("broken"), DedupeID: func() string { return "~b" }}
 	for _, want := range []*Message{m, dead} {
-		b := appendMessage(nil, want)
+		b := append(appendMessage(nil, want), want.Body...)
 		got, err := parseMessage(b)
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -63,11 +65,23 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, p *process) er
 	if err != nil {
 		return err
 	}
+	limitMemory(int64(c.MaxInFlightBytes))
 	s, err := openOn(ctx, &c.Config, log, sockets)
 	if err != nil {
 		return err
 	}
 	return s.serve(ctx)
+}
+
+// memoryBeside is what serve may take beside the bodies in flight: requests to Kafka and the spool, and all that is small.
+const memoryBeside = 128 << 20
+
+// limitMemory has the collector keep the process below the bodies in flight and memoryBeside, where GOMEMLIMIT doesn't say
+// otherwise. By itself it lets garbage grow to as much as is in use: large bodies would take their cap twice.
+func limitMemory(bodies int64) {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(bodies + memoryBeside)
+	}
 }
 
 // service is everything that runs:

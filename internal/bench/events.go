@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"sluice/event"
 )
@@ -25,6 +26,7 @@ const (
 // events makes bodies. It is immutable.
 type events struct {
 	types []event.Type
+	size  int // of a body in bytes, at least
 }
 
 // newEvents goes round the first n types of the AsyncAPI document, at most all.
@@ -42,8 +44,9 @@ func newEvents(n int) events {
 // eventType is the name of event n's type.
 func (e events) eventType(n uint64) string { return e.types[n%uint64(len(e.types))].Name }
 
-// appendBody appends the body of event n: about 450 bytes, as the sender makes them.
+// appendBody appends the body of event n: about 450 bytes, as the sender makes them, or more with the message's text.
 func (e events) appendBody(b []byte, n uint64) []byte {
+	begin := len(b)
 	t := e.types[n%uint64(len(e.types))]
 	b = append(b, bodyStart...)
 	b = appendDigits(b, n)
@@ -66,7 +69,13 @@ func (e events) appendBody(b []byte, n uint64) []byte {
 	b = append(b, customer...)
 	b = append(b, `"},"journey_id":"01K3M8PZ6V6HXW1J8Q2RS5T9AB","parent_action_id":188,"subject":"Your order is on its way","recipient":"p`...)
 	b = append(b, customer...)
-	return append(b, `@example.net"}}`...)
+	b = append(b, `@example.net"`...)
+	if missing := e.size - (len(b) - begin); missing > 0 {
+		b = append(b, `,"body":"`...)
+		b = append(b, strings.Repeat("Dear you, ", missing/10+1)[:missing]...)
+		b = append(b, '"')
+	}
+	return append(b, `}}`...)
 }
 
 // appendDeliveryID appends the id of the message that event n is about.

@@ -34,12 +34,14 @@ func main() {
 	}
 }
 
-const usage = `usage: go run . compare|ratio|openloop|profile [flags]
+const usage = `usage: go run . compare|ratio|openloop|profile|limits|soak [flags]
 
   compare    sluice and its peers, in turns: throughput, processor time, memory, latencies
   ratio      requests/s of sluice over those of a bare Echo handler, closed loop
   openloop   latencies of sluice at a steady rate
   profile    where sluice's processor time goes, closed loop
+  limits     bursts, large bodies, Kafka away, quick starts, and what they cost
+  soak       half an hour of steady load: does anything grow?
 
 Kafka's jars are in the folder SLUICE_TEST_KAFKA_LIBS; Java, redis-server and kcat are on the path.
 `
@@ -75,6 +77,18 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		return onStage(ctx, func(s *stage) { profile(s, o, out) })
+	case "limits":
+		o := limitsOptions{}
+		if err := parse(mode, args, o.flags); err != nil {
+			return err
+		}
+		return onStage(ctx, func(s *stage) { limits(s, o, out) })
+	case "soak":
+		o := soakOptions{}
+		if err := parse(mode, args, o.flags); err != nil {
+			return err
+		}
+		return onStage(ctx, func(s *stage) { runSoak(s, o, out) })
 	case noopMode: // these are processes that the others start
 		return serveNoop(ctx, out)
 	case naiveMode:

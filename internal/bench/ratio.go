@@ -171,15 +171,24 @@ func (b *bed) round(target *server, conns int, r *requests, duration time.Durati
 	for _, c := range all {
 		c.plain = target.plain
 	}
+	return b.measured(target, func() load {
+		l, err := closedLoop(s.ctx, all, r, target.again, duration)
+		if err != nil {
+			s.Fatalf("loading %s: %v", target.name, err)
+		}
+		return l
+	})
+}
+
+// measured is what a stretch of load costs.
+func (b *bed) measured(target *server, do func() load) sample {
+	s := b.stage
 	m := b.meters(target)
 	before, err := m.read()
 	s.must(err)
 	machine, err := machineTime()
 	s.must(err)
-	l, err := closedLoop(s.ctx, all, r, target.again, duration)
-	if err != nil {
-		s.Fatalf("loading %s: %v", target.name, err)
-	}
+	l := do()
 	after, err := m.read()
 	s.must(err)
 	machineAfter, err := machineTime()

@@ -39,24 +39,28 @@ func (r *requests) fill(e events, first uint64, n int) {
 	}
 	r.outcomes = r.outcomes[:n]
 	clear(r.outcomes)
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	var body []byte
+	timestamp := time.Now()
 	for i := range n {
-		body = e.appendBody(body[:0], first+uint64(i))
-		b := r.bytes
-		b = append(b, "POST /webhook HTTP/1.1\r\nHost: webhooks.example.net\r\nUser-Agent: Customer.io Web Hooks 1.0\r\n"+
-			"Content-Type: application/json\r\nContent-Length: "...)
-		b = strconv.AppendInt(b, int64(len(body)), 10)
-		b = append(b, "\r\nX-CIO-Timestamp: "...)
-		b = append(b, timestamp...)
-		b = append(b, "\r\nX-CIO-Signature: "...)
-		b = append(b, signature.Sign(signingKey, timestamp, body)...)
-		b = append(b, "\r\nX-CIO-Delivery-ID: "...)
-		b = appendDeliveryID(b, first+uint64(i))
-		b = append(b, "\r\n\r\n"...)
-		r.bytes = append(b, body...)
+		r.bytes = appendRequest(r.bytes, e, first+uint64(i), timestamp)
 		r.ends = append(r.ends, len(r.bytes))
 	}
+}
+
+// appendRequest appends the request of event n, signed at that time.
+func appendRequest(b []byte, e events, n uint64, signed time.Time) []byte {
+	timestamp := strconv.FormatInt(signed.Unix(), 10)
+	body := e.appendBody(nil, n)
+	b = append(b, "POST /webhook HTTP/1.1\r\nHost: webhooks.example.net\r\nUser-Agent: Customer.io Web Hooks 1.0\r\n"+
+		"Content-Type: application/json\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	b = append(b, "\r\nX-CIO-Timestamp: "...)
+	b = append(b, timestamp...)
+	b = append(b, "\r\nX-CIO-Signature: "...)
+	b = append(b, signature.Sign(signingKey, timestamp, body)...)
+	b = append(b, "\r\nX-CIO-Delivery-ID: "...)
+	b = appendDeliveryID(b, n)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, body...)
 }
 
 func (r *requests) len() int { return len(r.ends) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os/exec"
 	"syscall"
 	"time"
@@ -22,3 +23,12 @@ func sleepUntil(t time.Time) {
 
 // profileSignal begins and ends a profile.
 const profileSignal = syscall.SIGUSR1
+
+// freeDisk is how many bytes an ordinary user can write to the disk that dir is on.
+func freeDisk(dir string) (int64, error) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return 0, fmt.Errorf("asking for the room on disk: %w", err)
+	}
+	return int64(disk.Bavail) * disk.Bsize, nil
+}
