@@ -39,6 +39,7 @@ type flight struct {
 
 // What the handler needs of an http.ResponseWriter and of a body.
 func (f *flight) Header() http.Header { return f.header }
+
 func (f *flight) Write(p []byte) (int, error) {
 	f.published = bytes.HasPrefix(p, []byte(`{"status":"published"`))
 	return len(p), nil

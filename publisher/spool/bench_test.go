@@ -2,6 +2,8 @@ package spool
 
 import (
 	"bytes"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,26 +55,44 @@ func appending(t testing.TB, l *Log, additions []Addition) func() {
 	}
 }
 
-// BenchmarkAppend writes batches of 16 events down: one, and 17 that fly together; and with a sync, as while Kafka is away.
+// BenchmarkAppend writes batches of 16 events down, without a sync: one, and 17 that fly together.
 func BenchmarkAppend(b *testing.B) {
-	for _, bench := range []struct {
-		name    string
-		batches int
-		sync    bool
-	}{{"1", 1, false}, {"17", 17, false}, {"17-synced", 17, true}} {
-		b.Run(bench.name, func(b *testing.B) {
-			l := hotLog(b)
-			appendAll := appending(b, l, hotAdditions(bench.batches))
+	for _, batches := range []int{1, 17} {
+		b.Run(strconv.Itoa(batches), func(b *testing.B) {
+			appendAll := appending(b, hotLog(b), hotAdditions(batches))
 			b.ReportAllocs()
-			b.SetBytes(int64(bench.batches * 16 * 627))
+			b.SetBytes(int64(batches * 16 * 627))
 			for b.Loop() {
 				appendAll()
-				if bench.sync {
-					if err := l.Sync(); err != nil {
-						b.Fatal(err)
-					}
-				}
 			}
 		})
 	}
+}
+
+// BenchmarkKeep is what happens while Kafka is away: each of 64 callers writes an event of its own down, and they share the
+// syncs. An op is all of them, ns/event a single one's share.
+func BenchmarkKeep(b *testing.B) {
+	const callers = 64
+	l := hotLog(b)
+	payload := bytes.Repeat([]byte("x"), 600)
+	keep := func() {
+		n, err := l.Append(time.Now(), Addition{Payload: payload})
+		if err == nil {
+			err = l.Sync()
+		}
+		if err != nil {
+			b.Error(err)
+		}
+		l.Settle(n)
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(callers * len(payload)))
+	for b.Loop() {
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(keep)
+		}
+		all.Wait()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(callers*b.N), "ns/event")
 }
