@@ -274,6 +274,7 @@ func TestFullRedis(t *testing.T) {
 
 // A full Redis that may evict forgets what was kept, oldest or not, and nothing tells. Check warns of the policy.
 func TestEviction(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := realRedis(t, "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru")
 	d := s.deduper(t, Options{})
 	var kept []string
@@ -317,6 +318,7 @@ func (s *server) evicted(t *testing.T) string {
 
 // Somebody else was seen to publish it, then Redis went away: publishing unasked would likely double.
 func TestAwayWhileWaiting(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, scheme := range []string{"redis", "redis+cluster"} {
 		t.Run(scheme, func(t *testing.T) {
 			var s *server

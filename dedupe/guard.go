@@ -281,7 +281,10 @@ func (g *guard) mend(ctx context.Context) {
 }
 
 // holds gets or renews the lease, and is false only if another instance has it, or nobody yet.
+//
+// It isn't cut short by the guard's end: Redis would take a lease for this instance after letGo has given it back.
 func (g *guard) holds(ctx context.Context) bool {
+	ctx = context.WithoutCancel(ctx)
 	millis := repairLease.Milliseconds()
 	renew := redis.NewIntCmd(ctx, "eval", scriptRenew, 1, g.leaseKey, g.lease, millis)
 	get := redis.NewStatusCmd(ctx, "set", g.leaseKey, g.lease, "px", millis, "nx")

@@ -117,6 +117,7 @@ const week = 168 * time.Hour
 // A Redis that is new is repaired once, one that is flushed once more: of two instances by one, and through restarts of
 // either.
 func TestGuard(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		a := guarded(t, Options{URL: s.url(), Instance: "a", TTL: week})
 		first := a.begun(t)
@@ -179,6 +180,7 @@ func oneOf(t *testing.T, a, b *mender) (*mender, Loss) {
 
 // Who repairs is gone in the midst of it: another instance does it, and knows of it from Redis alone.
 func TestGuardClosed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		a := guarded(t, Options{URL: s.url(), Instance: "a"})
 		loss := a.begun(t)
@@ -196,6 +198,7 @@ func TestGuardClosed(t *testing.T) {
 
 // A flush in the midst of a repair makes it begin anew.
 func TestGuardLostAgain(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := realRedis(t)
 	d := guarded(t, Options{URL: s.url()})
 	first := d.begun(t)
@@ -209,6 +212,7 @@ func TestGuardLostAgain(t *testing.T) {
 
 // An older state of Redis tells how much is lost, whether or not anybody saw the newer one.
 func TestGuardOlderState(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		old := generation{id: "x", stamp: time.Now().Add(-3 * time.Hour).UnixMilli()}
 		s.put(t, markGeneration, old.String(), 0)
@@ -227,7 +231,8 @@ func TestGuardOlderState(t *testing.T) {
 
 // A restart that keeps everything costs a repair of the last moments: with everysec, some of them are gone.
 func TestGuardRestart(t *testing.T) {
-	s := realRedis(t, "--appendonly", "yes")
+	t.Parallel()                                                        // it mostly waits
+	s := realRedis(t, "--appendonly", "yes", "--appendfsync", "always") // everysec puts writes off while the disk is busy
 	d := guarded(t, Options{URL: s.url()})
 	d.begun(t)
 	d.results <- nil
@@ -245,6 +250,7 @@ func TestGuardRestart(t *testing.T) {
 // What was confirmed and isn't in a topic at the time of a loss gets a repair of its own when it is, whoever noticed the
 // loss.
 func TestGuardUnsettled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		d := guarded(t, Options{URL: s.url(), Instance: "a"})
 		d.begun(t)
@@ -277,6 +283,7 @@ func TestGuardUnsettled(t *testing.T) {
 
 // A value of a later version is left alone.
 func TestGuardForeign(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := realRedis(t)
 	s.put(t, markGeneration, "gen2:x", 0)
 	d := guarded(t, Options{URL: s.url()})
@@ -290,6 +297,7 @@ func TestGuardForeign(t *testing.T) {
 
 // The rights that claims need suffice.
 func TestGuardRights(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := realRedis(t)
 	s.acl(t, "", "least", "+set", "+get", "+eval", "+del", "+pexpire")
 	d := guarded(t, Options{URL: "redis://least:pw@" + s.addr})

@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -45,7 +46,8 @@ type event struct {
 	Test        string
 	Output      string
 	FailedBuild string
-	Elapsed     float64 // seconds
+	Elapsed     float64 // seconds, without what runs beside others in the test
+	Time        time.Time
 }
 
 // key names a test, or a package where test is empty.
@@ -61,6 +63,7 @@ type summary struct {
 	forbidden      []string // skipped, and maySkip doesn't match: with package and reason
 	maySkip        *regexp.Regexp
 	took           []took
+	begun          map[key]time.Time // tests that run, or ran and have ended
 }
 
 // took is how long a test ran, its parts included.
@@ -74,7 +77,7 @@ const slow = 10
 
 // summarize copies what matters from in to out and tells whether all is well.
 func summarize(in io.Reader, out io.Writer, maySkip *regexp.Regexp) (bool, error) {
-	s := &summary{out: out, output: map[key]*strings.Builder{}, failedIn: map[string]int{}, maySkip: maySkip}
+	s := &summary{out: out, output: map[key]*strings.Builder{}, failedIn: map[string]int{}, maySkip: maySkip, begun: map[key]time.Time{}}
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -120,13 +123,19 @@ func (s *summary) line(line []byte) {
 		fmt.Fprint(s.out, e.Output)
 	case "output":
 		s.keep(at, e.Output)
+	case "run", "cont":
+		s.begun[at] = e.Time
 	case "pass":
 		delete(s.output, at)
 		if e.Test != "" {
 			s.passed++
 		}
-		if e.Test != "" && !strings.Contains(e.Test, "/") && e.Elapsed >= slow {
-			s.took = append(s.took, took{at, e.Elapsed})
+		seconds := e.Elapsed
+		if begun, known := s.begun[at]; known {
+			seconds = max(seconds, e.Time.Sub(begun).Seconds())
+		}
+		if e.Test != "" && !strings.Contains(e.Test, "/") && seconds >= slow {
+			s.took = append(s.took, took{at, seconds})
 		}
 	case "skip":
 		if e.Test != "" {

@@ -31,6 +31,13 @@ func TestSummarize(t *testing.T) {
 				`{"Action":"pass","Package":"q","Test":"TestB","Elapsed":12}` + "\n" + `{"Action":"pass","Package":"q","Test":"TestC","Elapsed":9.9}` + "\n",
 			ok: true, want: []string{"the slowest tests:\n    12 s  q TestB\ntests: 4 passed"}, not: []string{"TestC", "part"},
 		},
+		"parallel parts count": {
+			in: `{"Time":"2026-01-01T00:00:00Z","Action":"run","Package":"q","Test":"TestB"}
+{"Time":"2026-01-01T00:00:09Z","Action":"cont","Package":"q","Test":"TestB"}
+{"Time":"2026-01-01T00:00:30Z","Action":"pass","Package":"q","Test":"TestB","Elapsed":1}
+`,
+			ok: true, want: []string{"    21 s  q TestB\n"},
+		},
 		"a failure is shown with its output": {
 			in: pass + `{"Action":"output","Package":"q","Test":"TestB","Output":"why\n"}
 {"Action":"fail","Package":"q","Test":"TestB"}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -267,14 +266,11 @@ func allForbidden(t *testing.T, x *trouble, admin *kadm.Client) {
 		if _, err := admin.DeleteACLs(t.Context(), allowing(x.env)); err != nil {
 			t.Fatal(err)
 		}
-		x.grown(t, produceError(29))
+		x.logged(t, "Topic Authorization Failed") // to a produce request, or, if it is quicker, to a look at the topics
 		l.await(t, "spooled", 100)
 		allow(t, admin, x.env)
 	})
 	l.check(t, true, nil)
-	if !strings.Contains(x.Logs(), "Topic Authorization Failed") {
-		t.Error("the log doesn't name the cause")
-	}
 }
 
 func throttledUser(t *testing.T, x *trouble, admin *kadm.Client) {
