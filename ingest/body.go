@@ -36,7 +36,7 @@ func (h *Handler) read(x *exchange) ([]byte, error) {
 	}
 	x.reserved = size
 	x.reading = true
-	x.setReadDeadline(time.Now().Add(h.opts.BodyTimeout))
+	x.setReadDeadline(x.began.Add(h.opts.BodyTimeout))
 
 	body := make([]byte, 0, size)
 	for int64(len(body)) != declared {

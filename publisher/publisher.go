@@ -134,17 +134,15 @@ func (p *Publisher) publish(ctx context.Context, m *Message) (Outcome, error) {
 	r := p.eventRecord(m)
 	r.Late = p.late(r, m, Published)
 	topic, err := p.produce(ctx, m.Event.Type, r)
-	var refused *idempotent.RefusedError
-	switch {
-	case err == nil:
+	if err == nil {
 		p.opts.Book.Move(balance.InFlight, balance.Published)
 		return Published, nil
-	case errors.As(err, &refused):
+	}
+	if _, refused := errors.AsType[*idempotent.RefusedError](err); refused {
 		p.log.Error("record refused for good; it becomes a dead letter", zap.String("topic", topic), zap.Error(err))
 		return p.setAside(ctx, m, "refused_by_topic", "publish", err)
-	default:
-		return failed(err)
 	}
+	return failed(err)
 }
 
 // setAside writes the message to the dead-letter topic.

@@ -122,7 +122,8 @@ func (p *partition) abandon() {
 }
 
 // keep settles the outstanding batch as written.
-func (p *partition) keep() (out settlements) {
+func (p *partition) keep() settlements {
+	out := make(settlements, 0, len(p.batch.records))
 	for _, r := range p.batch.records {
 		out = append(out, settlement{r, nil})
 	}
