@@ -85,6 +85,7 @@ func (w *tailWriter) byHand(env *testenv.Env) *tailWriter {
 }
 
 func TestReplayChooses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "push_sent", "fax_sent", "dead_letter").byHand(env)
 		begin := w.time
@@ -200,6 +201,7 @@ func TestReplayDryRun(t *testing.T) {
 
 // TestReplayResume interrupts a replay as Ctrl-C does, and goes on.
 func TestReplayResume(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "push_sent")
 		const events = 300

@@ -32,6 +32,7 @@ func subscribeOnce(t *testing.T, environ []string, args ...string) (code int, st
 }
 
 func TestSubscribePrints(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "email_opened", "fax_sent", "dead_letter", "dead_letter_g")
 		write := func(id string, topics ...string) {
@@ -126,6 +127,7 @@ func (h *webhook) accepted() []string {
 const webhookKey = "0123456789abcdef"
 
 func TestSubscribePosts(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent")
 		topic := env.Topic("email_sent")

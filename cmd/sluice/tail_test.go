@@ -105,6 +105,7 @@ func idsOf(t *testing.T, raw string) (ids []string) {
 }
 
 func TestTail(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "email_opened", "fax_sent", "other", "dead_letter", "push_sent")
 		begin := w.time
@@ -212,6 +213,7 @@ func (w *watched) await(t *testing.T, want string) {
 }
 
 func TestTailFollows(t *testing.T) {
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent")
 		w.write(env.Topic("email_sent"), "email_sent", "old")
