@@ -148,7 +148,7 @@ func (s *auditStage) audit(args ...string) (report auditJSON, code int, complain
 	return report, code, complaints
 }
 
-func TestAuditFindsNothing(t *testing.T) {
+func TestAuditFindsNothing(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := newAuditStage(t, env)
@@ -172,7 +172,7 @@ func TestAuditFindsNothing(t *testing.T) {
 	})
 }
 
-func TestAuditFindsEverything(t *testing.T) {
+func TestAuditFindsEverything(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := newAuditStage(t, env)
@@ -250,7 +250,7 @@ func TestAuditFindsEverything(t *testing.T) {
 }
 
 // TestAuditAfterRetention: what was deleted is lost, and it says why that needn't be so.
-func TestAuditAfterRetention(t *testing.T) {
+func TestAuditAfterRetention(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := newAuditStage(t, env)

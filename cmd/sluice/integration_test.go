@@ -78,7 +78,7 @@ func everyBodyOnce(t *testing.T, env *testenv.Env, samples []sample) {
 	}
 }
 
-func TestSignaturesAreRequired(t *testing.T) {
+func TestSignaturesAreRequired(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := serve(t, settings(env))

@@ -59,7 +59,7 @@ func repaired(t *testing.T, found string, admins ...string) {
 
 // TestRepair empties Redis while sluice runs, and then while it doesn't: it is noticed and repaired without anybody's
 // doing, so that a process that remembers nothing itself takes every repeated request for a duplicate.
-func TestRepair(t *testing.T) {
+func TestRepair(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		store := newRedisOf(t, env)

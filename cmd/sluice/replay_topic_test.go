@@ -18,7 +18,7 @@ import (
 	"sluice/internal/testenv"
 )
 
-func TestReplayToTopic(t *testing.T) {
+func TestReplayToTopic(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "email_opened")

@@ -104,7 +104,7 @@ func idsOf(t *testing.T, raw string) (ids []string) {
 	return ids
 }
 
-func TestTail(t *testing.T) {
+func TestTail(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "email_opened", "fax_sent", "other", "dead_letter", "push_sent")
@@ -212,7 +212,7 @@ func (w *watched) await(t *testing.T, want string) {
 	})
 }
 
-func TestTailFollows(t *testing.T) {
+func TestTailFollows(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent")
