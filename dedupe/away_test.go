@@ -321,6 +321,7 @@ func TestAwayWhileWaiting(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, scheme := range []string{"redis", "redis+cluster"} {
 		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
 			var s *server
 			if scheme == "redis" {
 				s = realRedis(t)

@@ -116,7 +116,7 @@ const week = 168 * time.Hour
 
 // A Redis that is new is repaired once, one that is flushed once more: of two instances by one, and through restarts of
 // either.
-func TestGuard(t *testing.T) {
+func TestGuard(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		a := guarded(t, Options{URL: s.url(), Instance: "a", TTL: week})
@@ -179,7 +179,7 @@ func oneOf(t *testing.T, a, b *mender) (*mender, Loss) {
 }
 
 // Who repairs is gone in the midst of it: another instance does it, and knows of it from Redis alone.
-func TestGuardClosed(t *testing.T) {
+func TestGuardClosed(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		a := guarded(t, Options{URL: s.url(), Instance: "a"})
@@ -211,7 +211,7 @@ func TestGuardLostAgain(t *testing.T) {
 }
 
 // An older state of Redis tells how much is lost, whether or not anybody saw the newer one.
-func TestGuardOlderState(t *testing.T) {
+func TestGuardOlderState(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		old := generation{id: "x", stamp: time.Now().Add(-3 * time.Hour).UnixMilli()}
@@ -249,7 +249,7 @@ func TestGuardRestart(t *testing.T) {
 
 // What was confirmed and isn't in a topic at the time of a loss gets a repair of its own when it is, whoever noticed the
 // loss.
-func TestGuardUnsettled(t *testing.T) {
+func TestGuardUnsettled(t *testing.T) { //nolint:tparallel // its parts run one after another
 	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, s *server) {
 		d := guarded(t, Options{URL: s.url(), Instance: "a"})

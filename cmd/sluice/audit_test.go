@@ -148,7 +148,8 @@ func (s *auditStage) audit(args ...string) (report auditJSON, code int, complain
 	return report, code, complaints
 }
 
-func TestAuditFindsNothing(t *testing.T) {
+func TestAuditFindsNothing(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := newAuditStage(t, env)
 		got, code, complaints := s.audit("--strict", "--since", "1h")
@@ -171,7 +172,8 @@ func TestAuditFindsNothing(t *testing.T) {
 	})
 }
 
-func TestAuditFindsEverything(t *testing.T) {
+func TestAuditFindsEverything(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := newAuditStage(t, env)
 		sent := func(topic, id string) []string { return []string{"event-type", topic, "ce_id", id} }
@@ -248,7 +250,8 @@ func TestAuditFindsEverything(t *testing.T) {
 }
 
 // TestAuditAfterRetention: what was deleted is lost, and it says why that needn't be so.
-func TestAuditAfterRetention(t *testing.T) {
+func TestAuditAfterRetention(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := newAuditStage(t, env)
 		ends := map[int]int64{}
@@ -307,6 +310,7 @@ func TestAuditWithoutTopics(t *testing.T) {
 
 // TestAuditOfUnreadablePartition: what can't be read isn't called lost, and isn't passed over.
 func TestAuditOfUnreadablePartition(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env := testenv.Fake(t)
 	s := newAuditStage(t, env)
 	cluster := env.Kafka.(*testenv.FakeCluster)

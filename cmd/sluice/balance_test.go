@@ -82,6 +82,7 @@ func TestBalanceInstants(t *testing.T) {
 // TestBalanceOfUnknown leaves an event in flight that was answered 503 while Kafka may have had it: until Kafka answers, or
 // for good where the process ends before.
 func TestBalanceOfUnknown(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env := testenv.Fake(t)
 	var deaf atomic.Bool
 	kafka := env.Kafka.(*testenv.FakeCluster)
@@ -131,12 +132,15 @@ func TestBalanceOfUnknown(t *testing.T) {
 
 // TestBalanceOverLives follows events through outages, an orderly end, a kill and another instance's taking the folder over.
 func TestBalanceOverLives(t *testing.T) {
+	t.Parallel() // it mostly waits
 	t.Run("fake", func(t *testing.T) {
+		t.Parallel()
 		env := testenv.Fake(t)
 		on := env.Kafka.(*testenv.FakeCluster).Outage()
 		balanceOverLives(t, env, on.Store)
 	})
 	t.Run("real", func(t *testing.T) {
+		t.Parallel()
 		kafka := testenv.Kafka(t)
 		balanceOverLives(t, testenv.RealOn(t, kafka), func(away bool) {
 			if away {

@@ -15,6 +15,7 @@ import (
 
 // TestCompose brings docker-compose.yml up in a clean copy of the tree, by the pages' own commands, in their order.
 func TestCompose(t *testing.T) {
+	t.Parallel() // it mostly waits
 	testenv.Need(t, testenv.ServerDocker, testenv.ServerKcat)
 	dir := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "bash", "-c",

@@ -83,7 +83,8 @@ func kinds(t *testing.T, mode string) (requests []request) {
 
 // TestDedupeRebuild loses all that Redis knows. What is rebuilt is what was there, and repeating every request leaves
 // no second record.
-func TestDedupeRebuild(t *testing.T) {
+func TestDedupeRebuild(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	for name, extra := range map[string][]string{
 		"event_id":    {"SLUICE_DEDUPE_ID=event_id"},
 		"delivery_id": {"SLUICE_DEDUPE_ID=delivery_id"},

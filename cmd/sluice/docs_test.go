@@ -114,7 +114,8 @@ func interrupt(t *testing.T, cmd *exec.Cmd) {
 }
 
 // TestDocs runs what needs no containers, page by page, each on a Redis of its own.
-func TestDocs(t *testing.T) {
+func TestDocs(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	pages := map[string][]docBlock{}
 	for _, b := range docBlocks(t) {
 		if slices.Contains([]string{"", "servers", "background"}, b.where) {

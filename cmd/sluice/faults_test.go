@@ -172,6 +172,7 @@ func sleep(ctx context.Context, d time.Duration) {
 // TestTwoInstancesOneRecord posts the same event to two processes at the same
 // instant, a hundred times.
 func TestTwoInstancesOneRecord(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env := testenv.Real(t)
 	a, b := startProcess(t, env), startProcess(t, env)
 	for i := range 100 {
@@ -285,6 +286,7 @@ func TestKilledServers(t *testing.T) {
 // over: at most what was in flight, one event a client and kill. The spool
 // will close that window.
 func TestKilledUnderLoad(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const clients, kills = 16, 2
 	env := testenv.Real(t)
 	s := startProcess(t, env, "SLUICE_DEDUPE_LEASE=10s")

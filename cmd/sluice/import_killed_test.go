@@ -16,7 +16,8 @@ import (
 )
 
 // Killed at any moment and gone on with, an import has written every line once and marked it, and nothing that Redis had.
-func TestImportKilled(t *testing.T) {
+func TestImportKilled(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		const n = 3000
 		redis, topic := newRedisOf(t, env), env.Topic("email_sent")

@@ -81,7 +81,8 @@ func importBodies(t *testing.T) string {
 }
 
 // Bodies become what serve makes of them; exported and imported again under other names they are the same.
-func TestImport(t *testing.T) {
+func TestImport(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		here := environment(env, "a_")
 		bodies := importBodies(t)

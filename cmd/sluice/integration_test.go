@@ -19,7 +19,8 @@ var errUnavailable = errors.New("503")
 
 // TestEveryBodyOnce posts each body three times, twice of them at once, and
 // looks for it with an independent reader: once, byte for byte, on its topic.
-func TestEveryBodyOnce(t *testing.T) {
+func TestEveryBodyOnce(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	for name, load := range map[string]func(*testing.T) []sample{"own": ownSamples, "corpus": corpus} {
 		t.Run(name, func(t *testing.T) {
 			samples := load(t)
@@ -77,7 +78,8 @@ func everyBodyOnce(t *testing.T, env *testenv.Env, samples []sample) {
 	}
 }
 
-func TestSignaturesAreRequired(t *testing.T) {
+func TestSignaturesAreRequired(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		s := serve(t, settings(env))
 		body := []byte(`{"event_id":"sig","event_type":"email_sent"}`)

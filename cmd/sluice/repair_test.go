@@ -59,7 +59,8 @@ func repaired(t *testing.T, found string, admins ...string) {
 
 // TestRepair empties Redis while sluice runs, and then while it doesn't: it is noticed and repaired without anybody's
 // doing, so that a process that remembers nothing itself takes every repeated request for a duplicate.
-func TestRepair(t *testing.T) {
+func TestRepair(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		store := newRedisOf(t, env)
 		requests := kinds(t, "event_id")
@@ -163,6 +164,7 @@ func counted(t *testing.T, c prometheus.Counter) float64 {
 
 // A repair that was interrupted goes on from a place whose marks aren't in doubt.
 func TestRepairGoesOn(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env := testenv.Fake(t)
 	w, store := newTailWriter(t, env, "email_sent"), newRedisOf(t, env)
 	const events = 400 // 8 s at the rate below

@@ -84,7 +84,8 @@ func (w *tailWriter) byHand(env *testenv.Env) *tailWriter {
 	return w
 }
 
-func TestReplayChooses(t *testing.T) {
+func TestReplayChooses(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "push_sent", "fax_sent", "dead_letter").byHand(env)
 		begin := w.time
@@ -199,7 +200,8 @@ func TestReplayDryRun(t *testing.T) {
 }
 
 // TestReplayResume interrupts a replay as Ctrl-C does, and goes on.
-func TestReplayResume(t *testing.T) {
+func TestReplayResume(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "push_sent")
 		const events = 300

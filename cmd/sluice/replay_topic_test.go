@@ -18,7 +18,8 @@ import (
 	"sluice/internal/testenv"
 )
 
-func TestReplayToTopic(t *testing.T) {
+func TestReplayToTopic(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "email_opened")
 		for i := range 20 {
@@ -115,6 +116,7 @@ func held(t *testing.T, client *kadm.Client, topic string) (n int64) {
 // Killed ten times at any moment and gone on with, three times while the broker stands still and gets the dead process's
 // request late, the target has every record once and each key's in their order.
 func TestReplayToTopicKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	testenv.Need(t, testenv.ServerKafka, testenv.ServerKcat)
 	kafka := testenv.SharedKafka(t)
 	prefix := fmt.Sprint("killed", rand.IntN(1e6))

@@ -91,6 +91,7 @@ func parseExport(t *testing.T, text string) (lines []exportedLine) {
 
 // TestSpoolCommands goes the way of an operator: Kafka takes nothing, the instance is gone for good, its events aren't.
 func TestSpoolCommands(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env := testenv.Fake(t)
 	dir := t.TempDir()
 	environ := settings(env, "SLUICE_SPOOL_DIR="+dir, "SLUICE_INSTANCE=worker-1", "SLUICE_REDIS_TIMEOUT=2s", "SLUICE_CLAIM_TIMEOUT=1s")

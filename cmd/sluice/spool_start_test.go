@@ -97,6 +97,7 @@ func TestOrphansAtStart(t *testing.T) {
 
 // TestDamagedSpool flips a byte in the midst of a file: what comes before it is exported, and sent, and the folder stays.
 func TestDamagedSpool(t *testing.T) {
+	t.Parallel() // it mostly waits
 	env := testenv.Fake(t)
 	dir := t.TempDir()
 	s := serve(t, alone(dir))
@@ -136,6 +137,7 @@ func TestDamagedSpool(t *testing.T) {
 
 // TestSpoolWithoutRights runs as a user who may not write to the folder, or not read it.
 func TestSpoolWithoutRights(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	s := serve(t, alone(dir))
 	(request{body: []byte(`{"event_id":"mine","event_type":"email_sent"}`)}).must(t, s.url)

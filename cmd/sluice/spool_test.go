@@ -79,6 +79,7 @@ func TestFrozenBrokerAppendsLater(t *testing.T) {
 
 // TestStartsWithoutKafka takes events before there has ever been a Kafka, is killed, and takes more.
 func TestStartsWithoutKafka(t *testing.T) {
+	t.Parallel() // it mostly waits
 	kafka := testenv.Kafka(t)
 	env := testenv.RealOn(t, kafka)
 	kafka.Broker(0).Kill(t)

@@ -84,6 +84,7 @@ func newSubscribers(t *testing.T, judge func(id string, post int) int) (*subscri
 
 // A handler that fails every fifth post, two members, one of them killed: everything arrives, in the order of each key.
 func TestSubscribersKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s, w := newSubscribers(t, func(string, int) int {
 		if rand.N(5) == 0 {
 			return []int{http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusBadRequest}[rand.N(3)]
@@ -113,6 +114,7 @@ func TestSubscribersKilled(t *testing.T) {
 
 // A member that is told to end finishes what is under way: with a handler that is well, nothing arrives twice.
 func TestSubscribersHandOver(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s, w := newSubscribers(t, nil)
 	want := s.write(w, 0, 20)
 	members := []*testenv.Proc{s.start()}
@@ -136,6 +138,7 @@ func TestSubscribersHandOver(t *testing.T) {
 // What the handler hasn't answered isn't committed: a member that is killed while it waits for the answer leaves the event
 // to the next.
 func TestSubscriberKilledBeforeTheAnswer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	reached := make(chan struct{})
 	s, w := newSubscribers(t, func(id string, post int) int {
 		if id == "k0-email_sent-0" && post == 1 {

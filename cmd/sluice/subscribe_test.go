@@ -31,7 +31,8 @@ func subscribeOnce(t *testing.T, environ []string, args ...string) (code int, st
 	return code, out.String(), complaints.String()
 }
 
-func TestSubscribePrints(t *testing.T) {
+func TestSubscribePrints(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "email_opened", "fax_sent", "dead_letter", "dead_letter_g")
 		write := func(id string, topics ...string) {
@@ -125,7 +126,8 @@ func (h *webhook) accepted() []string {
 
 const webhookKey = "0123456789abcdef"
 
-func TestSubscribePosts(t *testing.T) {
+func TestSubscribePosts(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent")
 		topic := env.Topic("email_sent")

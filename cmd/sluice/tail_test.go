@@ -104,7 +104,8 @@ func idsOf(t *testing.T, raw string) (ids []string) {
 	return ids
 }
 
-func TestTail(t *testing.T) {
+func TestTail(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent", "email_opened", "fax_sent", "other", "dead_letter", "push_sent")
 		begin := w.time
@@ -211,7 +212,8 @@ func (w *watched) await(t *testing.T, want string) {
 	})
 }
 
-func TestTailFollows(t *testing.T) {
+func TestTailFollows(t *testing.T) { //nolint:tparallel // its parts run one after another
+	t.Parallel() // it mostly waits
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newTailWriter(t, env, "email_sent")
 		w.write(env.Topic("email_sent"), "email_sent", "old")
