@@ -192,7 +192,8 @@ func (w *world) kill(instance int) {
 	old.dead = true
 	now := time.Now()
 	for _, r := range w.records {
-		if r.life != old {
+		unmarked := r.inherited && r.life.instance == instance && now.Sub(r.confirmed) < flights // killed again at once
+		if r.life != old && !unmarked {
 			continue
 		}
 		if w.succeeds {
@@ -342,8 +343,9 @@ func (w *world) publish(a *attempt, dead bool) *record {
 			continue
 		}
 		own := p.life == a.life || p.inherited && p.life.instance == a.life.instance
+		marked := p.inherited && (own || a.asked.Sub(p.confirmed) >= flights) // others learn of it from Redis
 		switch {
-		case p.left && !p.inherited && (p.skipped || r.at.Sub(p.at) >= modelMargin || !lost.Before(p.at.Add(-modelLease))):
+		case p.left && !marked && (p.skipped || r.at.Sub(p.at) >= modelMargin || !lost.Before(p.at.Add(-modelLease))):
 			// Its lease has run out, is lost, or there was none.
 		case own:
 			w.blame("%s is published a second time by a process that knows of the first", a.id)
