@@ -47,7 +47,7 @@ type Deduper struct {
 
 	stopGuard  context.CancelFunc // nil without a guard
 	guardWake  chan struct{}      // holds one: a master is back
-	shaken     atomic.Bool        // there is a new connection since the guard's last look
+	dialled    atomic.Int64       // connections that there have been
 	unrepaired atomic.Bool        // Redis has lost data, and the repair isn't done
 
 	closing atomic.Bool
@@ -80,7 +80,7 @@ func New(options Options) (*Deduper, error) {
 
 		guardWake: make(chan struct{}, 1),
 	}
-	if d.client, err = newClient(o, func() { d.shaken.Store(true) }); err != nil {
+	if d.client, err = newClient(o, func() { d.dialled.Add(1) }); err != nil {
 		return nil, err
 	}
 	d.cluster, _ = d.client.(*redis.ClusterClient)
@@ -93,6 +93,10 @@ func New(options Options) (*Deduper, error) {
 	go d.renewer()
 	return d, nil
 }
+
+// gone is how many connections there aren't any more. Behind what is in the place of one may be a Redis that knows less; a
+// further one, for two callers at once, says nothing.
+func (d *Deduper) gone() int64 { return d.dialled.Load() - int64(d.client.PoolStats().TotalConns) }
 
 func (d *Deduper) startLane(name string) *lane {
 	l := &lane{d: d, name: name, wake: make(chan struct{}, 1)}

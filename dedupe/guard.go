@@ -75,7 +75,9 @@ type guard struct {
 	seen map[string]generation // as of the last look
 	open map[string]generation // those of seen that are to be repaired
 	owed int64                 // when a loss was found while something confirmed wasn't in a topic yet, in milliseconds; else 0
-	// doubtful: there was a new connection, and not all generations could be judged since.
+	gone int64                 // connections, as of the last look
+	met  bool                  // there was a look
+	// doubtful: a connection had gone, and not all generations could be judged since.
 	doubtful, warned bool
 
 	cancel    context.CancelFunc // of the repair under way; nil if there is none
@@ -124,7 +126,9 @@ func (g *guard) look(ctx context.Context) {
 		asked[i] = gets[i]
 	}
 	g.do(ctx, asked)
-	shaken := g.d.shaken.Swap(false) // also by this: what was read is younger than the connection
+	gone := g.d.gone() // also by this: what was read is younger than what is in their place
+	shaken := gone > g.gone || !g.met
+	g.gone, g.met = gone, true
 	now := time.Now()
 	doubt, settled := int64(0), g.with.Settled == nil || g.with.Settled()
 	doubtful := shaken || g.doubtful

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"sluice/internal/testenv"
 )
 
@@ -390,4 +392,22 @@ func TestGuardSentinel(t *testing.T) {
 	begins(t, d.begun(t), guardMargin)
 	d.results <- nil
 	d.repairedAtLast(t)
+}
+
+// Connections that are opened beside others tell nothing of Redis; one in the place of another may.
+func TestGone(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *server) {
+		d := s.deduper(t, Options{})
+		client := d.client.(*redis.Client)
+		for range 3 {
+			conn := client.Conn()
+			defer func() { _ = conn.Close() }()
+			if err := conn.Ping(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := d.gone(); n != 0 {
+			t.Errorf("%d connections have gone, and all are there", n)
+		}
+	})
 }
