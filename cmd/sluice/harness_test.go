@@ -111,6 +111,7 @@ type answer struct {
 	EventType  string `json:"event_type"`
 	retryAfter string
 	took       time.Duration
+	again      bool // it was refused before, and may have been kept all the same
 }
 
 // request is one webhook; zero fields get what a valid one has.
@@ -175,13 +176,16 @@ func (r request) must(t *testing.T, url string) answer {
 // insist sends again while the answer is 503, as the sender does.
 func (r request) insist(t *testing.T, url string) (a answer) {
 	t.Helper()
+	tries := 0
 	testenv.Eventually(t, 60*time.Second, func() (err error) {
+		tries++
 		a, err = r.send(t.Context(), url)
 		if err == nil && a.code == http.StatusServiceUnavailable {
 			return errUnavailable
 		}
 		return err
 	})
+	a.again = tries > 1
 	return a
 }
 
