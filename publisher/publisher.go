@@ -41,7 +41,7 @@ var ErrUnavailable = errors.New("Kafka unavailable")
 type Publisher struct {
 	opts      Options
 	log       *zap.Logger
-	transport *kafka.Transport
+	transport *connect.Transport
 	prod      *idempotent.Producer
 	topics    *topics
 	spool     *spool.Log // nil without Options.Spool, as is outbox
@@ -73,7 +73,7 @@ func New(o Options) (*Publisher, error) {
 	}
 	addr := kafka.TCP(o.Brokers...)
 	p.prod, err = idempotent.New(idempotent.Options{
-		Transport: transport, Addr: addr, Log: o.Log.Named("kafka"), Registry: o.Registry, RequestTimeout: o.RequestTimeout,
+		Transport: transport, Opened: transport.Opened, Addr: addr, Log: o.Log.Named("kafka"), Registry: o.Registry, RequestTimeout: o.RequestTimeout,
 		Journal: p.journal(),
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ const (
 
 // Admin asks brokers about groups. It is safe for concurrent use.
 type Admin struct {
-	transport *kafka.Transport
+	transport *connect.Transport
 	addr      net.Addr
 	brokers   []string
 	clientID  string

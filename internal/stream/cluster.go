@@ -24,7 +24,7 @@ var ErrUnreachable = errors.New("Kafka doesn't answer")
 
 // cluster makes the requests; it keeps no picture of the cluster.
 type cluster struct {
-	transport *kafka.Transport
+	transport *connect.Transport
 	addr      net.Addr
 	brokers   []string
 	clientID  string

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	kafka "github.com/segmentio/kafka-go"
@@ -39,11 +40,28 @@ type SASL struct {
 	Mechanism, Username, Password string
 }
 
+// Transport is a connection pool for requests. It is safe for concurrent use.
+type Transport struct {
+	*kafka.Transport
+	opened atomic.Int64
+}
+
+// Opened is the number of connections that have been opened so far, counted before the first byte goes over one.
+func (t *Transport) Opened() int64 { return t.opened.Load() }
+
 // NewTransport returns a connection pool for requests. Connections last until ctx ends. The errors name the file or
 // setting that is wrong.
-func NewTransport(ctx context.Context, o Options) (*kafka.Transport, error) {
-	t := &kafka.Transport{
-		Dial:        newDialer().DialContext,
+func NewTransport(ctx context.Context, o Options) (*Transport, error) {
+	t := &Transport{}
+	dialer := newDialer()
+	t.Transport = &kafka.Transport{
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, address)
+			if err == nil {
+				t.opened.Add(1)
+			}
+			return c, err
+		},
 		DialTimeout: dialTimeout,
 		IdleTimeout: 4 * time.Minute, // below the brokers' connections.max.idle.ms of ten
 		// The pool asks for the brokers' addresses only, not for the

@@ -3,10 +3,12 @@ package idempotent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
 	kafka "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/segmentio/kafka-go/protocol/produce"
 	"go.uber.org/zap"
 
@@ -21,6 +23,8 @@ type lane struct {
 	// solo lanes carry one partition a request: those whose replicas lag, for
 	// which the broker would hold back the answer for all the others.
 	solo bool
+	// asked is the number of connections there had been when the broker last told its cluster.
+	asked int64
 
 	work []*partition  // to be sent, oldest first
 	wake chan struct{} // has room for one
@@ -137,6 +141,9 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 	// is a broker or a network that doesn't answer.
 	actx, cancel := context.WithTimeout(ctx, p.opts.RequestTimeout+time.Second/2)
 	res, err := wire.Call[*produce.Response](actx, p.opts.Transport, p.opts.Addr, req)
+	if err == nil {
+		err = l.sameCluster(actx, parts)
+	}
 	cancel()
 	p.metrics.request(records, size, time.Since(started), err)
 
@@ -148,8 +155,40 @@ func (l *lane) send(ctx context.Context, parts []*partition) (pause time.Duratio
 	return time.Duration(res.ThrottleTimeMs) * time.Millisecond
 }
 
-// errUnwritten: nothing of the request was sent, since the journal hasn't taken its batches.
-var errUnwritten = errors.New("batches can't be written down")
+var (
+	errOtherCluster = errors.New("the broker that has answered is of another cluster")
+
+	// errUnwritten: nothing of the request was sent, since the journal hasn't taken its batches.
+	errUnwritten = errors.New("batches can't be written down")
+)
+
+// sameCluster returns nil if the answer that has just come is of the cluster that the batches are stamped for. Over a
+// connection from before the broker last told its cluster it is. Another cluster may have given the producer id to
+// somebody else, and take batches for copies of theirs: its answers mean nothing.
+func (l *lane) sameCluster(ctx context.Context, parts []*partition) error {
+	p := l.p
+	if p.opts.Opened == nil {
+		return nil
+	}
+	opened := p.opts.Opened()
+	if opened == l.asked {
+		return nil
+	}
+	res, err := wire.Call[*metadata.Response](ctx, p.opts.Transport, p.opts.Addr, wire.NewClusterRequest(l.broker))
+	if err != nil {
+		return fmt.Errorf("the broker has answered, and doesn't tell its cluster: %v", err) //nolint:errorlint // not for [wire.NotSent]: the batches were sent
+	}
+	p.setCluster(res.ClusterID)
+	l.asked = opened
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pt := range parts {
+		if pt.batch.cluster != p.cluster {
+			return errOtherCluster
+		}
+	}
+	return nil
+}
 
 // failed handles a request without an answer.
 func (l *lane) failed(parts []*partition, size int, err error) {

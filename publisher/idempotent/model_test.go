@@ -45,6 +45,8 @@ const (
 // remembered and answered again.
 type model struct {
 	mu         sync.Mutex
+	cluster    string
+	opened     int64 // connections
 	nextID     int64
 	brokers    int32
 	partitions map[string]int
@@ -89,6 +91,11 @@ func (m *model) RoundTrip(ctx context.Context, _ net.Addr, req kafka.Request) (k
 	switch r := req.(type) {
 	case *metadata.Request:
 		return m.metadata(r), nil
+	case *wire.ClusterRequest:
+		if m.pick(true) != none {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return &metadata.Response{ClusterID: m.cluster}, nil
 	case *wire.InitProducerIDRequest:
 		m.nextID++
 		return &initproducerid.Response{ProducerID: 4000 + m.nextID}, nil
@@ -99,7 +106,7 @@ func (m *model) RoundTrip(ctx context.Context, _ net.Addr, req kafka.Request) (k
 }
 
 func (m *model) metadata(r *metadata.Request) *metadata.Response {
-	res := &metadata.Response{}
+	res := &metadata.Response{ClusterID: m.cluster}
 	for i := range m.brokers {
 		res.Brokers = append(res.Brokers, metadata.ResponseBroker{NodeID: i + 1})
 	}
@@ -130,6 +137,9 @@ func (m *model) produce(r *wire.ProduceRequest) (protocol.Message, error) {
 		m.past = slices.Delete(m.past, i, i+1)
 	}
 	f := m.pick(true)
+	if f != none {
+		m.opened++
+	}
 	switch f {
 	case dialRefused:
 		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
@@ -233,6 +243,22 @@ func (m *model) append(b modelBatch) kafka.Error {
 	}
 	l.values = append(l.values, b.values...)
 	return 0
+}
+
+// connections is for Options.Opened.
+func (m *model) connections() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.opened
+}
+
+// replace puts an empty cluster in the place of this one, whose producer ids begin anew.
+func (m *model) replace(cluster string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.logs)
+	m.past, m.nextID, m.cluster = nil, 0, cluster
+	m.opened++
 }
 
 // counts says how often each value is in any log.

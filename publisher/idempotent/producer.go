@@ -18,8 +18,11 @@ import (
 type Options struct {
 	Transport kafka.RoundTripper // required; owned by the caller
 	Addr      net.Addr           // required: the brokers to start from, as from kafka.TCP
-	Log       *zap.Logger        // default: none
-	Registry  prometheus.Registerer
+	// Opened counts the connections that Transport has opened, each before it is used: whoever answers over a new one may
+	// be of another cluster. With nil, another cluster is noticed by the next metadata request only.
+	Opened   func() int64
+	Log      *zap.Logger // default: none
+	Registry prometheus.Registerer
 
 	// RequestTimeout is how long a broker may wait for the replicas of a
 	// batch (default 1 s). An attempt ends half a second later.

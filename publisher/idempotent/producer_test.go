@@ -80,6 +80,7 @@ func exactlyOnce(t *testing.T, seed uint64) {
 	}
 	p := start(t, m, func(o *Options) {
 		o.MaxBatchBytes = 400 // several batches
+		o.Opened = m.connections
 		o.firstSequence = math.MaxInt32 - int32(rng.IntN(40))
 	})
 	watch(t, p, "a", "b")

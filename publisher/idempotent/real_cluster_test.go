@@ -3,6 +3,7 @@ package idempotent
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/internal/testenv"
@@ -32,12 +33,52 @@ func TestRealClusterReplaced(t *testing.T) {
 		}
 	}
 	for i := range 5 {
-		value := fmt.Sprint("after", i)
-		testenv.Eventually(t, 30*time.Second, func() error { return l.produce(t, old, "replaced", 0, value) })
+		try := 0
+		testenv.Eventually(t, 30*time.Second, func() error {
+			try++ // another value: the outcome of the one before may still come
+			return l.produce(t, old, "replaced", 0, fmt.Sprint("after", i, " try ", try))
+		})
 	}
 	settleAll(t, old)
 	settleAll(t, other)
 	l.check(t, c, "replaced")
+}
+
+// TestReplacedUnnoticed: no request fails and no metadata is asked for, and another instance has been given the producer
+// id and has used the sequence numbers that this one goes on with.
+func TestReplacedUnnoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(map[string]int{"topic": 1})
+		m.cluster = "first"
+		p := start(t, m, func(o *Options) { o.Opened, o.MetadataInterval = m.connections, time.Hour })
+		watch(t, p, "topic")
+		l := &ledger{err: map[string]error{}}
+		for i := range 3 {
+			_ = l.produce(t, p, "topic", 0, fmt.Sprint("before", i))
+		}
+		m.replace("second")
+		other := start(t, m, nil)
+		watch(t, other, "topic")
+		for i := range 8 {
+			_ = l.produce(t, other, "topic", 0, fmt.Sprint("other", i))
+		}
+		for i := range 3 {
+			value := fmt.Sprint("after", i)
+			if err := l.produce(t, p, "topic", 0, value); err != nil {
+				t.Errorf("%s: %v", value, err)
+			}
+		}
+		settleAll(t, p)
+		settleAll(t, other)
+		for value, n := range m.counts() {
+			if n != 1 {
+				t.Errorf("%s: %d times", value, n)
+			}
+		}
+		if n := len(m.counts()); n != 8+3 {
+			t.Errorf("%d values in the new cluster", n)
+		}
+	})
 }
 
 // TestRestoredForAnotherCluster stamps anew what was written down for a cluster that isn't there any more.

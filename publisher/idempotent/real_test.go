@@ -14,6 +14,7 @@ import (
 	kafka "github.com/segmentio/kafka-go"
 
 	"sluice/internal/testenv"
+	brokerconn "sluice/publisher/connect"
 )
 
 // ledger remembers what callers were told, to be compared with the topics.
@@ -75,9 +76,12 @@ func (l *ledger) check(t *testing.T, c testenv.Source, topics ...string) {
 func connect(t *testing.T, brokers []string, change func(*Options)) *Producer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	tr := &kafka.Transport{MetadataTTL: time.Second, MetadataTopics: []string{}, Context: ctx}
+	tr, err := brokerconn.NewTransport(ctx, brokerconn.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := start(t, tr, func(o *Options) {
-		o.Addr = kafka.TCP(brokers...)
+		o.Addr, o.Opened = kafka.TCP(brokers...), tr.Opened
 		if change != nil {
 			change(o)
 		}

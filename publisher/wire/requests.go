@@ -7,6 +7,7 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
+	"github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/segmentio/kafka-go/protocol/rawproduce"
 )
@@ -22,6 +23,7 @@ const override protocol.OverrideTypeKey = 1
 var register = sync.OnceFunc(func() {
 	protocol.RegisterOverride(&ProduceRequest{}, &produce.Response{}, override)
 	protocol.RegisterOverride(&InitProducerIDRequest{}, &initproducerid.Response{}, override)
+	protocol.RegisterOverride(&ClusterRequest{}, &metadata.Response{}, override)
 })
 
 // ProduceRequest is Kafka's Produce request (API key 0, versions 3 to 8) with
@@ -100,3 +102,32 @@ func (r *InitProducerIDRequest) ApiKey() protocol.ApiKey { return protocol.InitP
 
 // TypeKey is part of kafka-go's message interface.
 func (r *InitProducerIDRequest) TypeKey() protocol.OverrideTypeKey { return override }
+
+// ClusterRequest is Kafka's Metadata request (API key 3) without topics, addressed to one broker: the answer, a
+// [metadata.Response], tells which cluster that broker is of.
+// Source: the Kafka protocol guide, "Metadata API".
+type ClusterRequest struct {
+	TopicNames                         []string `kafka:"min=v0,max=v8,nullable"`
+	AllowAutoTopicCreation             bool     `kafka:"min=v4,max=v8"`
+	IncludeClusterAuthorizedOperations bool     `kafka:"min=v8,max=v8"`
+	IncludeTopicAuthorizedOperations   bool     `kafka:"min=v8,max=v8"`
+
+	broker int32
+}
+
+// NewClusterRequest returns a request for the broker.
+func NewClusterRequest(broker int32) *ClusterRequest {
+	register()
+	return &ClusterRequest{TopicNames: []string{}, broker: broker} // null would mean all topics
+}
+
+// ApiKey is part of kafka-go's message interface.
+func (r *ClusterRequest) ApiKey() protocol.ApiKey { return protocol.Metadata }
+
+// TypeKey is part of kafka-go's message interface.
+func (r *ClusterRequest) TypeKey() protocol.OverrideTypeKey { return override }
+
+// Broker is part of kafka-go's message interface.
+func (r *ClusterRequest) Broker(protocol.Cluster) (protocol.Broker, error) {
+	return protocol.Broker{ID: r.broker}, nil
+}

@@ -69,7 +69,7 @@ func Of(ctx context.Context, brokers []string, o connect.Options, topics []strin
 }
 
 type asker struct {
-	transport *kafka.Transport
+	transport *connect.Transport
 	brokers   []string
 	topics    []string
 	since     time.Time

@@ -33,7 +33,7 @@ type Options struct {
 type Topic struct {
 	name      string
 	end       context.CancelFunc
-	transport *kafka.Transport
+	transport *connect.Transport
 	prod      *idempotent.Producer
 }
 
@@ -54,7 +54,7 @@ func New(o Options) (*Topic, error) {
 		return nil, err
 	}
 	prod, err := idempotent.New(idempotent.Options{
-		Transport: transport, Addr: kafka.TCP(o.Brokers...),
+		Transport: transport, Opened: transport.Opened, Addr: kafka.TCP(o.Brokers...),
 		Log: o.Log.WithOptions(zap.IncreaseLevel(zapcore.WarnLevel)), // what goes well needn't be told
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 type Member struct {
 	opts      Options
 	log       *zap.Logger
-	transport *kafka.Transport
+	transport *connect.Transport
 	client    *kafka.Client
 
 	// The rest belongs to the goroutine of Run, but for the counts.
@@ -113,7 +113,7 @@ func transient(err error) bool {
 }
 
 // newTransport makes connections that end with life, whatever they wait for.
-func newTransport(life context.Context, o connect.Options) (*kafka.Transport, error) {
+func newTransport(life context.Context, o connect.Options) (*connect.Transport, error) {
 	t, err := connect.NewTransport(life, o)
 	if err != nil {
 		return nil, err

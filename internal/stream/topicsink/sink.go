@@ -60,7 +60,7 @@ type state struct {
 type Sink struct {
 	opts      Options
 	prod      *idempotent.Producer
-	transport *kafka.Transport
+	transport *connect.Transport
 	stop      context.CancelFunc // ends the connections
 	journal   *journal           // nil: none
 	cluster   string
@@ -117,7 +117,7 @@ func New(ctx context.Context, o Options) (_ *Sink, err error) {
 		through = o.transport(through)
 	}
 	producing := idempotent.Options{
-		Transport: through, Addr: kafka.TCP(o.Brokers...), Log: quiet, Registry: o.Registry, Sourced: true,
+		Transport: through, Opened: s.transport.Opened, Addr: kafka.TCP(o.Brokers...), Log: quiet, Registry: o.Registry, Sourced: true,
 	}
 	if s.journal != nil {
 		producing.Journal = s.journal
