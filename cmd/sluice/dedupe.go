@@ -160,7 +160,8 @@ func redisOptions(c *config.Config, log *zap.Logger) dedupe.Options {
 
 // rebuildReader reads every topic that Sluice writes, as far as there are such.
 func rebuildReader(c *config.Config, since time.Time, log *zap.Logger) (*stream.Reader, error) {
-	o := stream.Options{Brokers: c.KafkaBrokers, Connect: connection(c), Since: since, Log: log}
+	// Marks are written slowly beside live traffic: there is no use in holding much of what comes next.
+	o := stream.Options{Brokers: c.KafkaBrokers, Connect: connection(c), Since: since, Log: log, Ahead: 2 << 20}
 	o.Topics, o.Match = everyTopic(topicOptions(c))
 	return stream.NewReader(o)
 }

@@ -49,6 +49,7 @@ func scenarios() []scenario {
 		{"burst", "A burst upon a quiet service", burst},
 		{"broker", "What Kafka and Redis work", brokerCost},
 		{"big", "Large bodies", bigBodies},
+		{"repair", "Redis replaced by an empty one", repair},
 		{"down", "Kafka away, and its backlog", kafkaDown}, // the last: its Kafka isn't warm any more
 	}
 }

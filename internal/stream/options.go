@@ -47,7 +47,10 @@ type Options struct {
 	// Idle is called when all records at hand have been given out and the reader is about to wait. An error ends Run.
 	Idle func() error
 
-	Log *zap.Logger // required; what a follower overcomes is said here
+	// Ahead is how many bytes of records are fetched in advance, with at least 64 KiB of each partition (default 16 MiB).
+	// Twice as much is held.
+	Ahead int
+	Log   *zap.Logger // required; what a follower overcomes is said here
 
 	// Patience is how long a failure may last at the start, and later unless Follow (default 5 s).
 	Patience time.Duration
@@ -80,6 +83,11 @@ func (o Options) validate() (Options, error) {
 		return o, errors.New("stream: Options.Assigned needs Follow and excludes Last")
 	case o.Patience < 0:
 		return o, fmt.Errorf("stream: Options.Patience is %s", o.Patience)
+	case o.Ahead < 0:
+		return o, fmt.Errorf("stream: Options.Ahead is %d", o.Ahead)
+	}
+	if o.Ahead == 0 {
+		o.Ahead = 16 << 20
 	}
 	if o.Patience == 0 {
 		o.Patience = 5 * time.Second

@@ -40,6 +40,7 @@ func TestBacklog(t *testing.T) {
 			want []string
 		}{
 			{"all", Options{FromStart: true}, numbered("x", 0, 12)},
+			{"all, little ahead", Options{FromStart: true, Ahead: 1}, numbered("x", 0, 12)},
 			{"since", Options{Since: at(50)}, numbered("x", 5, 12)},
 			{"since between two", Options{Since: at(51)}, numbered("x", 6, 12)},
 			{"since after all", Options{Since: at(1000)}, nil},
@@ -436,6 +437,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"Until":    func(o *Options) { o.Until, o.Follow = time.Now(), true },
 		"Follow":   func(o *Options) { o.FromStart = false },
 		"Patience": func(o *Options) { o.Patience = -1 },
+		"Ahead":    func(o *Options) { o.Ahead = -1 },
 	} {
 		o := good
 		spoil(&o)

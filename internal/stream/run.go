@@ -266,7 +266,7 @@ func (r *run) fetch(ctx context.Context, id int32, hungry []*partition) {
 	for i, p := range hungry {
 		want[i] = wanted{p.id, p.pos}
 	}
-	size := int32(min(2<<20, max(64<<10, (16<<20)/len(r.order)))) // what is ahead included, twice as much is held
+	size := int32(min(2<<20, max(64<<10, r.opts.Ahead/len(r.order))))
 	r.occupy(id, hungry)
 	r.do(ctx, func(ctx context.Context) answer {
 		res, err := r.cluster.fetch(ctx, id, want, size)
