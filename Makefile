@@ -72,7 +72,7 @@ bench-quick: ## the same in three minutes, and rough
 	  go run . compare -conns 256 -rounds 2 -duration 3s -warmup 10s -open 5s
 
 .PHONY: bench-limits
-bench-limits: ## bursts, large bodies, Kafka away, quick starts, in four minutes (ONLY=burst,down chooses: internal/bench/README.md)
+bench-limits: ## bursts, large bodies, Kafka away, quick starts, in five minutes (ONLY=burst,down chooses: internal/bench/README.md)
 	libs="$$(.ci/kafka-libs)" && cd internal/bench && SLUICE_TEST_KAFKA_LIBS="$$libs" go run . limits $(if $(ONLY),-only $(ONLY))
 
 .PHONY: bench-soak
